@@ -1,0 +1,195 @@
+"""The command line's flags, derived from `AmgParameters`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+from typing import Any, Literal, NoReturn, cast, get_args
+
+from napari_sam_amg import __version__
+from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.parameters import SAM2_PARAMETERS, AmgParameters
+
+OutputFormat = Literal["png", "rle", "coco", "labels"]
+Segmentation = Literal["rle", "polygon"]
+
+# The form of the records is what --format says.
+_NO_FLAG = ("output_mode",)
+_RENAMED = {"multimask_output": "--single-mask"}
+_EPILOG = """\
+A parameter that is not given is the model's own recommendation (for Meta's models sam2's
+defaults). Flags may be written with _ instead of - inside.
+Exit status: 0 all done, 1 some images failed, 2 wrong usage, 130 interrupted."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ParameterError(message)
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a parameter of `AmgParameters`."""
+    return _RENAMED.get(name, "--" + name.replace("_", "-"))
+
+
+def flagged_parameters() -> tuple[str, ...]:
+    """Return the parameters of `AmgParameters` that have a flag, in its order."""
+    return tuple(name for name in AmgParameters.model_fields if name not in _NO_FLAG)
+
+
+def with_flags(text: str) -> str:
+    """Return a text with the names of parameters replaced by their flags."""
+    for name in flagged_parameters():
+        # A name of one word is a word of the language too, unless a value follows.
+        end = r"\b" if "_" in name else r"(?==)"
+        text = re.sub(rf"\b{name}{end}", flag_of(name), text)
+    return text
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser: amg.py's flags, and one for each parameter."""
+    parser = _Parser(
+        prog="napari-sam-amg",
+        description="Find every object in images with SAM 2's automatic mask generation.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_files(parser.add_argument_group("images and results"))
+    _add_model(parser.add_argument_group("model"))
+    group = parser.add_argument_group("what to find and keep")
+    for name in flagged_parameters():
+        _add_parameter(group, name)
+    other = parser.add_argument_group("other")
+    other.add_argument("--quiet", action="store_true", help="Say nothing but errors.")
+    other.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}", help="Say the version."
+    )
+    return parser
+
+
+def _add_files(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--input",
+        nargs="+",
+        metavar="PATH",
+        help="An image, a folder of images or a pattern such as 'scans/*.tif'; several too.",
+    )
+    group.add_argument(
+        "--output",
+        metavar="FOLDER",
+        help="Folder of the results, made if it is not there. A result that exists already is "
+        "replaced as a whole.",
+    )
+    group.add_argument(
+        "--format",
+        choices=get_args(OutputFormat),
+        help="png (the default): a folder for each image with 0.png, 1.png ... and "
+        "metadata.csv. rle: one JSON file for each image with COCO run lengths. coco: one "
+        "dataset, annotations.json, for all images. labels: one 16- or 32-bit label TIFF for "
+        "each image, where overlapping masks hide each other by --overlap.",
+    )
+    group.add_argument(
+        "--convert-to-rle", action="store_true", help="The same as --format rle, as in amg.py."
+    )
+    group.add_argument(
+        "--polygons",
+        action="store_true",
+        help="With --format coco: outlines instead of run lengths, for programs that read "
+        "nothing else. Lossy.",
+    )
+    group.add_argument(
+        "--recursive", action="store_true", help="Take images in sub-folders too, mirroring them."
+    )
+    group.add_argument(
+        "--glob",
+        metavar="PATTERN",
+        help="Take only files of a folder whose name matches, such as '*_dapi.tif'.",
+    )
+    group.add_argument(
+        "--skip-existing", action="store_true", help="Leave out images that have a result."
+    )
+    group.add_argument(
+        "--max-pixels",
+        metavar="N",
+        help="Refuse images of more pixels than this, before they are read into memory.",
+    )
+    group.add_argument(
+        "--contrast",
+        nargs=2,
+        metavar=("LO", "HI"),
+        help="The values of the image that become black and white. By default 8-bit images go "
+        "to the model unchanged or by its own rule, others by percentiles.",
+    )
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model-type",
+        metavar="NAME",
+        help="Name of a model (see --list-models); nuclei-nano, which comes with the package, "
+        "by default. With --checkpoint: the architecture that the file must have.",
+    )
+    group.add_argument(
+        "--checkpoint", metavar="FILE", help="A model file of your own, .pt or .safetensors."
+    )
+    group.add_argument(
+        "--device",
+        default="auto",
+        help="auto (the default: the GPU if there is one), cpu, cuda, cuda:1, mps.",
+    )
+    group.add_argument(
+        "--precision",
+        default="exact",
+        metavar="{exact,fast}",
+        help="exact (the default) computes in float32; fast in bfloat16 where that is safe, "
+        "and masks can differ slightly.",
+    )
+    group.add_argument("--list-models", action="store_true", help="List the models, and end.")
+    group.add_argument(
+        "--download",
+        metavar="MODEL",
+        help="Fetch a model now, for use without a network later, and end.",
+    )
+
+
+def _add_parameter(group: argparse._ArgumentGroup, name: str) -> None:
+    field = AmgParameters.model_fields[name]
+    default = field.default
+    text = with_flags(str(field.description))
+    given: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
+    if name == "point_grids":
+        text += (
+            " A file: JSON, a list of such lists, or .npy of shape (points, 2) or "
+            "(layers, points, 2)."
+        )
+        group.add_argument(flag_of(name), metavar="FILE", help=_escape(text), **given)
+    elif name == "multimask_output":
+        text = "Ask for one mask at each point instead of three (often whole, part and sub-part)."
+        given |= {"dest": "single_mask", "action": argparse.BooleanOptionalAction}
+        group.add_argument(flag_of(name), help=text, **given)
+    elif kinds_of(name) == {"boolean"}:
+        given["action"] = argparse.BooleanOptionalAction
+        group.add_argument(flag_of(name), help=_escape(text), **given)
+    else:
+        origin = "sam2's default" if name in SAM2_PARAMETERS else "default"
+        shown = f"{default:.6g}" if isinstance(default, float) else str(default).lower()
+        choices = _properties()[name].get("enum")
+        given["metavar"] = "{" + ",".join(choices) + "}" if choices else "N"
+        group.add_argument(flag_of(name), help=_escape(f"{text} ({origin}: {shown})"), **given)
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+@functools.cache
+def _properties() -> dict[str, Any]:
+    return cast("dict[str, Any]", AmgParameters.model_json_schema()["properties"])
+
+
+def kinds_of(name: str) -> set[str]:
+    """Return the JSON types that a parameter of `AmgParameters` may have."""
+    schema = _properties()[name]
+    return {str(kind.get("type")) for kind in schema.get("anyOf", [schema])}

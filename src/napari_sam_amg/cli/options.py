@@ -1,0 +1,207 @@
+"""From the command line's arguments to checked options."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from napari_sam_amg.cli.arguments import (
+    OutputFormat,
+    Segmentation,
+    build_parser,
+    flagged_parameters,
+    kinds_of,
+    with_flags,
+)
+from napari_sam_amg.cli.grids import read_point_grids
+from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.intensity import check_contrast
+from napari_sam_amg.parameters import AmgParameters
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for, checked as far as that goes without a model.
+
+    Attributes
+    ----------
+    action : {"run", "list", "download"}
+    inputs : tuple of str
+        Files, folders or patterns.
+    output : Path
+        Folder of the results.
+    model : str or None
+        Name given with ``--model-type`` or ``--download``.
+    checkpoint : Path or None
+    device, precision : str
+    contrast : (float, float) or None
+    parameters : dict
+        Those of `AmgParameters` that were given.
+    output_format : {"png", "rle", "coco", "labels"}
+    segmentation : {"rle", "polygon"}
+        How a COCO dataset holds masks.
+    skip_existing, quiet, recursive : bool
+    pattern : str or None
+        Which files of a folder are taken.
+    max_pixels : int or None
+        Larger images are refused; None is the reader's own limit.
+    """
+
+    action: Literal["run", "list", "download"]
+    inputs: tuple[str, ...]
+    output: Path
+    model: str | None
+    checkpoint: Path | None
+    device: str
+    precision: str
+    contrast: tuple[float, float] | None
+    parameters: dict[str, Any]
+    output_format: OutputFormat
+    segmentation: Segmentation
+    skip_existing: bool
+    quiet: bool
+    recursive: bool
+    pattern: str | None
+    max_pixels: int | None
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Read and check the command line, without loading a model.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Arguments without the program's name.
+
+    Returns
+    -------
+    Options
+
+    Raises
+    ------
+    ParameterError
+        If a flag is unknown (the nearest one is named) or a value is not allowed.
+    SystemExit
+        After ``--help`` and ``--version``.
+    """
+    parser = build_parser()
+    found, rest = parser.parse_known_args([_tidy(argument) for argument in argv])
+    if rest:
+        raise ParameterError(_unknown(rest, parser))
+    values = vars(found)
+    action: Literal["run", "list", "download"] = "run"
+    if values["list_models"]:
+        action = "list"
+    elif values["download"] is not None:
+        action = "download"
+    elif not values["input"] or not values["output"]:
+        missing = " and ".join(f"--{n}" for n in ("input", "output") if not values[n])
+        raise ParameterError(f"{missing} missing: say which images, and where results go")
+    output_format = _format(values)
+    return Options(
+        action=action,
+        inputs=tuple(values["input"] or ()),
+        output=Path(values["output"] or "."),
+        model=values["download"] or values["model_type"],
+        checkpoint=Path(values["checkpoint"]) if values["checkpoint"] else None,
+        device=values["device"],
+        precision=values["precision"],
+        contrast=check_contrast(values["contrast"]) if values["contrast"] else None,
+        parameters=_parameters(values),
+        output_format=output_format,
+        segmentation="polygon" if values["polygons"] else "rle",
+        skip_existing=values["skip_existing"],
+        quiet=values["quiet"],
+        recursive=values["recursive"],
+        pattern=values["glob"],
+        max_pixels=_max_pixels(values["max_pixels"]),
+    )
+
+
+def _tidy(argument: str) -> str:
+    """Make --a_b into --a-b, and -1e-3 into -0.001, which argparse knows as a number."""
+    if argument.startswith("--"):
+        flag, equals, value = argument.partition("=")
+        return flag.replace("_", "-") + equals + value
+    if argument.startswith("-"):
+        try:
+            number = Decimal(argument)
+        except InvalidOperation:
+            return argument
+        if number.is_finite() and abs(number.adjusted()) < 400:
+            return format(number, "f")
+    return argument
+
+
+def _unknown(rest: list[str], parser: argparse.ArgumentParser) -> str:
+    flags = re.findall(r"--[a-z][a-z0-9-]+", parser.format_help())
+    parts = []
+    for argument in rest:
+        flag = argument.partition("=")[0]
+        if not flag.startswith("-"):
+            continue
+        near = difflib.get_close_matches(flag, flags, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]}?" if near else "see --help for all flags"
+        parts.append(f"unknown flag {flag}: {advice}")
+    return "; ".join(parts) or f"unexpected argument {rest[0]!r}: give images after --input"
+
+
+def _format(values: dict[str, Any]) -> OutputFormat:
+    given = values["format"]
+    if values["convert_to_rle"] and given not in (None, "rle"):
+        raise ParameterError(
+            f"--convert-to-rle means --format rle, but --format {given} was given: leave one out"
+        )
+    output_format = "rle" if values["convert_to_rle"] else given or "png"
+    if values["polygons"] and output_format != "coco":
+        raise ParameterError(f"--polygons needs --format coco, found {output_format}")
+    return cast("OutputFormat", output_format)
+
+
+def _parameters(values: dict[str, Any]) -> dict[str, Any]:
+    given = {name: _value(name, values[name]) for name in flagged_parameters() if name in values}
+    if "single_mask" in values:
+        given["multimask_output"] = not values["single_mask"]
+    try:
+        if "point_grids" in given:
+            given["point_grids"] = read_point_grids(given["point_grids"])
+        AmgParameters(**given)
+    except ParameterError as error:
+        raise ParameterError(with_flags(str(error))) from None
+    return given
+
+
+def _value(name: str, text: Any) -> Any:
+    """Convert as far as possible; what is left is for `AmgParameters` to refuse."""
+    kinds = kinds_of(name)
+    if not isinstance(text, str):
+        return text
+    if "null" in kinds and text.lower() == "none":
+        return None
+    for kind, convert in (("integer", int), ("number", float)):
+        if kind in kinds:
+            try:
+                return convert(text)
+            except ValueError:
+                return text
+    return text
+
+
+def _max_pixels(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ParameterError(f"--max-pixels {text}: give a whole number of at least 1")
+    return number

@@ -1,0 +1,105 @@
+"""Checking and resolving what an `AutomaticMaskGenerator` is given."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+
+from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.models import InputProfile, ModelInfo, list_models, model_info, resolve
+from napari_sam_amg.parameters import AmgParameters
+
+if TYPE_CHECKING:
+    from sam2.modeling.sam2_base import SAM2Base
+
+Precision = Literal["exact", "fast"]
+
+
+def checked_precision(precision: Precision) -> Precision:
+    """Return `precision` if there is such a one; ParameterError otherwise."""
+    if precision not in get_args(Precision):
+        raise ParameterError(f"precision={precision!r}: use one of {list(get_args(Precision))}")
+    return precision
+
+
+def checked_floor(floor: float) -> float:
+    """Return `floor` as float if it is from 0 to 2; ParameterError otherwise."""
+    if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor <= 2:
+        raise ParameterError(f"floor={floor!r}: use a number from 0 (keep all) to 2")
+    return float(floor)
+
+
+def checked_contrast(contrast: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return (low, high) as floats if they make a range; ParameterError otherwise."""
+    if contrast is None:
+        return None
+    try:
+        low, high = (float(value) for value in contrast)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ParameterError(
+            f"contrast={contrast!r}: use two numbers (low, high) with low below high, the "
+            "values of the image that become black and white"
+        )
+    return low, high
+
+
+def load(
+    model: str | Path | SAM2Base, device: str, parameters: dict[str, Any]
+) -> tuple[SAM2Base, ModelInfo]:
+    """Return the model and what is known of it; a model handed in stays as it is.
+
+    Raises
+    ------
+    ParameterError
+        If `model` is of another kind, or `device` is not that of a model handed in.
+    ModelError, DeviceError
+        If the model cannot be had or the device is not there.
+    """
+    from sam2.modeling.sam2_base import SAM2Base
+
+    if isinstance(model, SAM2Base):
+        own = next(model.parameters()).device
+        if device != "auto" and torch.device(device).type != own.type:
+            raise ParameterError(
+                f"device={device!r}, but the model handed in is on {own}: move it there first "
+                'with model.to(device), or leave device="auto"'
+            )
+        return model, _info_of(model)
+    if not isinstance(model, str | Path):
+        raise ParameterError(
+            f"model is a {type(model).__name__}: give a model name, the path of a checkpoint "
+            "or a SAM2Base"
+        )
+    if model in {info.name for info in list_models()}:
+        # Refuse parameters that do not fit the recommendation before weights are read.
+        resolved(model_info(str(model)), parameters)
+    loaded = resolve(model, device=device)
+    return loaded.model, loaded.info
+
+
+def _info_of(model: SAM2Base) -> ModelInfo:
+    return ModelInfo(
+        name=type(model).__name__,
+        title="a model handed in",
+        description="",
+        architecture="unknown",
+        sha256=None,
+        url=None,
+        size_bytes=None,
+        profile=InputProfile(),
+        recommended={},
+        notes="",
+    )
+
+
+def resolved(info: ModelInfo, parameters: dict[str, Any]) -> AmgParameters:
+    """Return the model's recommendation under what was passed; ParameterError if wrong."""
+    recommended = dict(info.recommended)
+    if parameters.get("point_grids") is not None:
+        recommended.pop("points_per_side", None)
+    return AmgParameters(**{**recommended, **parameters})

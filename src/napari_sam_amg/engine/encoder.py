@@ -1,0 +1,129 @@
+"""From an 8-bit RGB crop to the features that prompts are decoded from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torchvision.transforms.functional import normalize, resize, to_tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from sam2.modeling.sam2_base import SAM2Base
+
+# The statistics that sam2 normalises with.
+_MEAN = [0.485, 0.456, 0.406]
+_STD = [0.229, 0.224, 0.225]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encoder output of one crop.
+
+    Attributes
+    ----------
+    embedding : Tensor, 1xCxhxw
+        Features at stride 16, with the "no memory" embedding added as sam2 does.
+    high_res : list of Tensor
+        Projected features at strides 4 and 8; empty for models without them.
+    frame : tuple of int
+        Height and width in crop pixels that the encoder's square stands for: the crop's
+        own, or the padded square's.
+    """
+
+    embedding: torch.Tensor
+    high_res: list[torch.Tensor]
+    frame: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensors in bytes."""
+        return sum(t.numel() * t.element_size() for t in (self.embedding, *self.high_res))
+
+
+def model_input(
+    rgb: npt.NDArray[np.uint8], image_size: int, resizing: Literal["stretch", "pad"]
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Bring a crop to the model's square, with the same calls as sam2.
+
+    Parameters
+    ----------
+    rgb : ndarray, uint8, HxWx3
+    image_size : int
+        Side of the square.
+    resizing : {"stretch", "pad"}
+        Stretch both sides to the square, or first pad with zeros (black) on the right and
+        at the bottom to a square, so that the aspect stays.
+
+    Returns
+    -------
+    Tensor, float32, 1x3xSxS
+        Normalised input.
+    tuple of int
+        Height and width in crop pixels that the square stands for.
+    """
+    if resizing == "pad":
+        side = max(rgb.shape[:2])
+        rgb = np.pad(rgb, ((0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)))
+    frame = (rgb.shape[0], rgb.shape[1])
+    tensor = resize(to_tensor(np.ascontiguousarray(rgb)), [image_size, image_size], antialias=True)
+    return normalize(tensor, _MEAN, _STD)[None], frame
+
+
+def encode(
+    model: SAM2Base, rgb: npt.NDArray[np.uint8], resizing: Literal["stretch", "pad"]
+) -> Features:
+    """Run the image encoder on one crop (uint8, HxWx3)."""
+    tensor, frame = model_input(rgb, model.image_size, resizing)
+    weight = next(model.parameters())
+    levels = model.forward_image(tensor.to(weight.device, weight.dtype))["backbone_fpn"]
+    levels = levels[-model.num_feature_levels :]
+    embedding = levels[-1]
+    if model.directly_add_no_mem_embed:
+        embedding = embedding + model.no_mem_embed.reshape(1, -1, 1, 1)
+    return Features(embedding, list(levels[:-1]), frame)
+
+
+class FeatureCache:
+    """The features of the crops used last, bounded in memory.
+
+    Parameters
+    ----------
+    capacity : int
+        Bytes to hold at the most; the entry just added is always held.
+    """
+
+    def __init__(self, capacity: int = 1 << 30) -> None:
+        self._capacity = capacity
+        self._entries: OrderedDict[bytes, Features] = OrderedDict()
+
+    def get(
+        self, rgb: npt.NDArray[np.uint8], compute: Callable[[npt.NDArray[np.uint8]], Features]
+    ) -> Features:
+        """Return the features of a crop, computed only if its bytes are new."""
+        rgb = np.ascontiguousarray(rgb)
+        digest = hashlib.blake2b(repr(rgb.shape).encode(), digest_size=32)
+        digest.update(rgb.data)
+        key = digest.digest()
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        features = self._entries[key] = compute(rgb)
+        while len(self._entries) > 1 and self.nbytes > self._capacity:
+            self._entries.popitem(last=False)
+        return features
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all entries in bytes."""
+        return sum(entry.nbytes for entry in self._entries.values())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()

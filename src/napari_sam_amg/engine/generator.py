@@ -1,0 +1,252 @@
+"""`AutomaticMaskGenerator`: every object in an image, with sam2's arguments."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_sam_amg.engine.arguments import (
+    Precision,
+    checked_contrast,
+    checked_floor,
+    checked_precision,
+    load,
+    resolved,
+)
+from napari_sam_amg.engine.decoder import Decoder
+from napari_sam_amg.engine.encoder import FeatureCache, Features, encode
+from napari_sam_amg.engine.provenance import describe
+from napari_sam_amg.engine.run import ModelCalls, Run, Step
+from napari_sam_amg.engine.scoring import Cut
+from napari_sam_amg.image import ModelInput, prepare_image
+from napari_sam_amg.parameters import AmgParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    from sam2.modeling.sam2_base import SAM2Base
+
+    from napari_sam_amg.masks import Masks, Proposals
+
+log = logging.getLogger(__name__)
+
+
+class AutomaticMaskGenerator:
+    """Finds every object in an image by asking SAM 2 at a grid of points.
+
+    Parameters
+    ----------
+    model : str, Path or SAM2Base
+        A name from `list_models`, the path of a checkpoint, or a model, which keeps its
+        own device and dtype.
+    device : str
+        "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1", "mps". For a model
+        handed in, "auto" or its own.
+    precision : {"exact", "fast"}
+        "exact" computes in float32. "fast" runs the network's matrix products in
+        bfloat16 and takes all decisions in float32; masks can differ slightly.
+    contrast : tuple of float, optional
+        Values (low, high) of the image that become 0 and 255. By default uint8 goes to
+        the model unchanged or by the model's own profile, and other types by the
+        profile's percentiles.
+    **parameters
+        Any of `AmgParameters`. What is not given is the model's recommendation for a
+        name or path, and sam2's default otherwise.
+
+    Attributes
+    ----------
+    parameters : AmgParameters
+        As resolved.
+    info : ModelInfo
+        The model's name, hash and profile.
+
+    Raises
+    ------
+    ParameterError
+        Before any model is loaded.
+    ModelError, DeviceError
+        If the model cannot be had or the device is not there.
+
+    Notes
+    -----
+    One generator may be used from several threads: a lock covers the model.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | SAM2Base,
+        *,
+        device: str = "auto",
+        precision: Precision = "exact",
+        contrast: tuple[float, float] | None = None,
+        **parameters: Any,
+    ) -> None:
+        AmgParameters(**parameters)  # wrong ones are refused before anything is loaded
+        self._precision = checked_precision(precision)
+        self._contrast = checked_contrast(contrast)
+        self.model, self.info = load(model, device, parameters)
+        self.parameters = resolved(self.info, parameters)
+        self._lock = threading.Lock()
+        self._cache = FeatureCache()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        own: torch.device = next(self.model.parameters()).device
+        return own
+
+    def generate(self, image: npt.ArrayLike, *, name: str = "image") -> list[dict[str, Any]]:
+        """Return sam2's records of all masks.
+
+        Parameters
+        ----------
+        image : array, HxW, HxWx1, HxWx3 or HxWx4
+            bool, any integer or float.
+        name : str
+            Said in errors and provenance.
+
+        Returns
+        -------
+        list of dict
+            Keys, types and order of sam2: ``segmentation`` (by ``output_mode``),
+            ``area``, ``bbox`` (XYWH), ``predicted_iou``, ``point_coords``,
+            ``stability_score``, ``crop_box`` (XYWH).
+        """
+        return self.segment(image, name=name).records()
+
+    def segment(self, image: npt.ArrayLike, *, name: str = "image") -> Masks:
+        """Return all masks of an image (see `generate` for its form)."""
+        masks: Masks = _last(self.steps(image, name=name))
+        return masks
+
+    def propose(
+        self, image: npt.ArrayLike, *, floor: float = 0.0, name: str = "image"
+    ) -> Proposals:
+        """Return every candidate that the thresholds act on, before NMS.
+
+        Parameters
+        ----------
+        image : array
+            As for `generate`.
+        floor : float
+            Candidates with a predicted IoU of at most this are not held; 0 holds all.
+        name : str
+            Said in errors and provenance.
+        """
+        proposals: Proposals = _last(self.steps(image, propose=True, floor=floor, name=name))
+        return proposals
+
+    def steps(
+        self,
+        image: npt.ArrayLike,
+        *,
+        propose: bool = False,
+        floor: float = 0.0,
+        name: str = "image",
+    ) -> Iterator[Step[Any]]:
+        """Run step by step; stop iterating to cancel.
+
+        Parameters
+        ----------
+        image : array
+            As for `generate`.
+        propose : bool
+            Whether the result is `Proposals` instead of `Masks`.
+        floor : float
+            As for `propose`.
+        name : str
+            Said in errors and provenance.
+
+        Yields
+        ------
+        Step
+            After each crop is encoded and each chunk of prompts is decoded; the last one
+            has the result. No lock or torch mode is held while a step is looked at.
+        """
+        floor = checked_floor(floor)
+        prepared = self._prepare(image, name)
+        p = self.parameters
+        run = Run(
+            prepared.rgb,
+            parameters=p,
+            cut=Cut(floor, 0.0) if propose else Cut(p.pred_iou_thresh, p.stability_score_thresh),
+            floor=floor if propose else p.pred_iou_thresh,
+            provenance=describe(
+                info=self.info,
+                parameters=p,
+                mapping=prepared.mapping,
+                device=str(self.device),
+                precision=self._precision,
+                source=name,
+            ),
+        )
+        return self._iterate(run, run.proposals if propose else run.masks)
+
+    def _iterate(self, run: Run, result: Any) -> Iterator[Step[Any]]:
+        calls = ModelCalls(
+            self._encode,
+            lambda features: Decoder(self.model, features, self.parameters),
+            self._decode,
+        )
+        for done, stage in enumerate(run.stages(calls), start=1):
+            yield Step(done, run.total, stage, None, result)
+        finished = result()
+        yield Step(run.total, run.total, "select", finished, lambda: finished)
+
+    def preview(self, image: npt.ArrayLike, *, name: str = "image") -> npt.NDArray[np.uint8]:
+        """Return the exact 8-bit RGB (HxWx3) that the model would get."""
+        return self._prepare(image, name).rgb
+
+    def clear_cache(self) -> None:
+        """Forget the encoder output of earlier images."""
+        with self._lock:
+            self._cache.clear()
+
+    def _prepare(self, image: npt.ArrayLike, name: str) -> ModelInput:
+        profile = self.info.profile
+        return prepare_image(
+            image,
+            contrast=self._contrast,
+            percentiles=profile.percentiles,
+            map_uint8=profile.map_uint8,
+            name=name,
+        )
+
+    def _encode(self, rgb: npt.NDArray[np.uint8]) -> Features:
+        with self._model_in_use():
+            return self._cache.get(
+                rgb, lambda crop: encode(self.model, crop, self.info.profile.resize)
+            )
+
+    def _decode(self, decoder: Decoder, points: npt.NDArray[np.float32]) -> Any:
+        with self._model_in_use():
+            return decoder.decode(points)
+
+    @contextlib.contextmanager
+    def _model_in_use(self) -> Iterator[None]:
+        """Lock the model and set the precision, and leave torch as it was found."""
+        kind = self.device.type
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._lock)
+            stack.enter_context(torch.no_grad())
+            if self._precision == "fast":
+                stack.enter_context(torch.autocast(kind, torch.bfloat16))
+            elif kind == "cuda":
+                # Convolutions use TF32 by default, matrix products do not.
+                flags = torch.backends.cudnn.flags
+                stack.enter_context(flags(enabled=True, allow_tf32=False))
+            yield
+
+
+def _last(steps: Iterator[Step[Any]]) -> Any:
+    result = None
+    for step in steps:
+        result = step.result
+    return result

@@ -1,0 +1,177 @@
+"""One run over one image: crops, chunks, progress."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.engine.grid import Crop, crops, layer_grids
+from napari_sam_amg.engine.scoring import Candidates, Cut, add_candidates
+from napari_sam_amg.engine.upsampling import Upsampler
+from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_sam_amg.engine.decoder import Decoded, Decoder
+    from napari_sam_amg.engine.encoder import Features
+    from napari_sam_amg.masks import Masks
+    from napari_sam_amg.parameters import AmgParameters
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Step(Generic[Result]):
+    """Progress of a run; stop asking for more to cancel it.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps finished and steps in all; `done` grows by one from step to step.
+    stage : str
+        What was just finished: "encode", "decode" or "select".
+    result : Masks or Proposals or None
+        Set on the last step only.
+    partial : callable
+        Returns what has been found so far, as the result of a run that ended here.
+    """
+
+    done: int
+    total: int
+    stage: str
+    result: Result | None
+    partial: Callable[[], Result]
+
+
+@dataclass(frozen=True)
+class ModelCalls:
+    """The two ways a run uses the model; each call takes the model's lock.
+
+    Attributes
+    ----------
+    encode : callable
+        uint8 HxWx3 crop to `Features`.
+    decoder : callable
+        `Features` to a `Decoder`.
+    decode : callable
+        (`Decoder`, float32 nx2 points in crop pixels) to `Decoded`.
+    """
+
+    encode: Callable[[npt.NDArray[np.uint8]], Features]
+    decoder: Callable[[Features], Decoder]
+    decode: Callable[[Decoder, npt.NDArray[np.float32]], Decoded]
+
+
+class Run:
+    """The candidates of one image.
+
+    Parameters
+    ----------
+    rgb : ndarray, uint8, HxWx3
+    parameters : AmgParameters
+    cut : Cut
+        What to drop as early as possible.
+    floor : float
+        Predicted IoU below which candidates are not held.
+    provenance : dict
+    """
+
+    def __init__(
+        self,
+        rgb: npt.NDArray[np.uint8],
+        *,
+        parameters: AmgParameters,
+        cut: Cut,
+        floor: float,
+        provenance: dict[str, Any],
+    ) -> None:
+        self._rgb = rgb
+        self._parameters = parameters
+        self._cut = cut
+        self._floor = floor
+        self._provenance = provenance
+        shape = (rgb.shape[0], rgb.shape[1])
+        self._crops, skipped = crops(shape, parameters)
+        if skipped:
+            provenance["skipped_crops"] = skipped
+        grids = layer_grids(parameters)
+        self._points = [self._points_in(crop, grids[crop.layer]) for crop in self._crops]
+        self._candidates = Candidates(shape)
+        chunks = sum(math.ceil(len(p) / parameters.points_per_batch) for p in self._points)
+        self.total = len(self._crops) + chunks + 1
+
+    @staticmethod
+    def _points_in(crop: Crop, grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        height, width = crop.size
+        points: npt.NDArray[np.float32] = (grid * np.array([[width, height]])).astype(np.float32)
+        return points
+
+    def stages(self, calls: ModelCalls) -> Iterator[str]:
+        """Work through the image; yields the name of each finished stage."""
+        batch = self._parameters.points_per_batch
+        for index, (crop, points) in enumerate(zip(self._crops, self._points, strict=True)):
+            x0, y0, x1, y1 = crop.box
+            features = calls.encode(self._rgb[y0:y1, x0:x1])
+            decoder = calls.decoder(features)
+            yield "encode"
+            upsampler: Upsampler | None = None
+            for start in range(0, len(points), batch):
+                chunk = points[start : start + batch]
+                decoded = calls.decode(decoder, chunk)
+                if upsampler is None:
+                    upsampler = Upsampler(
+                        (decoded.logits.shape[-2], decoded.logits.shape[-1]),
+                        features.frame,
+                        size_kept=crop.size,
+                        device=decoded.logits.device,
+                    )
+                add_candidates(
+                    self._candidates,
+                    decoded,
+                    chunk,
+                    crop=crop,
+                    crop_index=index,
+                    upsampler=upsampler,
+                    parameters=self._parameters,
+                    cut=self._cut,
+                )
+                yield "decode"
+
+    def proposals(self) -> Proposals:
+        """Return the candidates found so far."""
+        found = self._candidates
+        boxes = np.array([crop.xywh for crop in self._crops], dtype=np.int64)
+        crop_index = np.array(found.crop_index, dtype=np.int64)
+        area_high = np.array(found.area_high, dtype=np.int64)
+        area_low = np.array(found.area_low, dtype=np.int64)
+        store = (
+            MaskStore.concatenate(found.stores)
+            if found.stores
+            else MaskStore.from_windows(found.shape, [])
+        )
+        table = MaskTable(
+            predicted_iou=np.array(found.predicted_iou, dtype=np.float32),
+            stability_score=np.divide(area_high, area_low, dtype=np.float32),
+            points=np.array(found.points, dtype=np.float32).reshape(-1, 2),
+            crop_boxes=boxes[crop_index],
+        )
+        return Proposals(
+            store,
+            table,
+            area_high=area_high,
+            area_low=area_low,
+            crop_index=crop_index,
+            crop_boxes_all=[crop.xywh for crop in self._crops],
+            parameters=self._parameters,
+            floor=self._floor,
+            provenance=self._provenance,
+        )
+
+    def masks(self) -> Masks:
+        """Return the masks selected from the candidates found so far."""
+        return self.proposals().select()

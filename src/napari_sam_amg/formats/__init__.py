@@ -1,0 +1,58 @@
+"""Files of masks: written whole or not at all, and read back without loss.
+
+Names are loaded on first use, so importing the package is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sam_amg.formats.coco import read_coco, write_coco
+    from napari_sam_amg.formats.images import read_image
+    from napari_sam_amg.formats.label_tiff import (
+        read_label_provenance,
+        read_labels,
+        write_labels,
+    )
+    from napari_sam_amg.formats.png_folder import read_png_folder, write_png_folder
+    from napari_sam_amg.formats.rle_json import read_rle_json, write_rle_json
+
+_HOMES = {
+    "read_coco": "coco",
+    "read_image": "images",
+    "read_label_provenance": "label_tiff",
+    "read_labels": "label_tiff",
+    "read_png_folder": "png_folder",
+    "read_rle_json": "rle_json",
+    "write_coco": "coco",
+    "write_labels": "label_tiff",
+    "write_png_folder": "png_folder",
+    "write_rle_json": "rle_json",
+}
+
+__all__ = [
+    "read_coco",
+    "read_image",
+    "read_label_provenance",
+    "read_labels",
+    "read_png_folder",
+    "read_rle_json",
+    "write_coco",
+    "write_labels",
+    "write_png_folder",
+    "write_rle_json",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

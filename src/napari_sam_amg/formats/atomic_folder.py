@@ -1,0 +1,156 @@
+"""Flat folders that appear under their name whole, or not at all; see `atomic`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from napari_sam_amg.errors import WriteError
+from napari_sam_amg.formats.atomic import (
+    OLD,
+    AnyPath,
+    create,
+    discarded,
+    failure_named,
+    leftovers,
+    neighbour,
+    resolved,
+    sync_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    IsOurs = Callable[[str], bool]
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def write_folder(path: AnyPath, *, is_ours: IsOurs) -> Iterator[StagedFolder]:
+    """Write a flat folder that replaces `path` when the block is left without an error.
+
+    Parameters
+    ----------
+    path : path
+        What to write; missing parents are made. An existing folder is replaced only if all
+        it holds are regular files whose names `is_ours` accepts.
+    is_ours : callable
+        Whether a file of this name may be deleted with the folder that it replaces.
+
+    Yields
+    ------
+    StagedFolder
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written, or something else is at `path`; that is as it was. Where
+        the process is killed in the moment between moving the earlier folder away and the
+        new one in, the next write brings the earlier one back first.
+    """
+    target = resolved(path)
+    with failure_named(target):
+        _recover(target, is_ours)
+        _check_replaceable(target, is_ours)
+        staged = neighbour(target)
+        with discarded(staged, lambda folder: _remove(folder, is_ours)):
+            os.mkdir(staged)
+            folder = StagedFolder(staged)
+            yield folder
+            folder.sync()
+            _swap(staged, target, is_ours)
+
+
+class StagedFolder:
+    """A folder in the making.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is until it is complete.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._names: list[str] = []
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file."""
+        with create(self._path / name) as file:
+            file.write(data)
+        self._names.append(name)
+
+    def sync(self) -> None:
+        """Force all files to disk: at the end, which is faster than one by one."""
+        for name in self._names:
+            descriptor = os.open(self._path / name, os.O_RDWR | getattr(os, "O_BINARY", 0))
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(self._path)
+
+
+def foreign_files(folder: AnyPath, *, is_ours: IsOurs) -> list[str]:
+    """Return the names in a folder that are not regular files of ours, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not (is_ours(entry.name) and entry.is_file(follow_symlinks=False))
+        )
+
+
+def _recover(target: Path, is_ours: IsOurs) -> None:
+    """Undo or clear what a killed run left."""
+    for left in leftovers(target):
+        if left.is_symlink() or not left.is_dir() or foreign_files(left, is_ours=is_ours):
+            continue
+        if left.name.endswith(OLD) and not os.path.lexists(target):
+            os.rename(left, target)
+        else:
+            _remove(left, is_ours)
+
+
+def _check_replaceable(target: Path, is_ours: IsOurs) -> None:
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir():
+        raise WriteError(f"{target} is a file; choose another name for the folder")
+    foreign = foreign_files(target, is_ours=is_ours)
+    if foreign:
+        more = " ..." if len(foreign) > 3 else ""
+        raise WriteError(
+            f"{target} is not replaced, because it holds more than an earlier result: "
+            f"{', '.join(foreign[:3])}{more}; choose another folder or move these away"
+        )
+
+
+def _swap(staged: Path, target: Path, is_ours: IsOurs) -> None:
+    if not os.path.lexists(target):
+        os.rename(staged, target)
+        sync_folder(target.parent)
+        return
+    old = staged.with_name(staged.name + OLD)
+    os.rename(target, old)
+    try:
+        os.rename(staged, target)
+    except BaseException:
+        os.rename(old, target)
+        raise
+    sync_folder(target.parent)
+    try:
+        _remove(old, is_ours)
+    except OSError as error:
+        log.warning("the replaced result %s could not be removed: %s", old, error.strerror)
+
+
+def _remove(folder: Path, is_ours: IsOurs) -> None:
+    for name in os.listdir(folder):
+        if is_ours(name):
+            os.unlink(folder / name)
+    os.rmdir(folder)

@@ -1,0 +1,144 @@
+"""Image files in, as arrays, with what they claim checked first."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.errors import ImageError, ReadError
+from napari_sam_amg.formats.png import MAX_PIXELS, SIGNATURE, png_header
+from napari_sam_amg.formats.records import read_bytes
+from napari_sam_amg.formats.tiff import read_tiff
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+    from napari_sam_amg.formats.atomic import AnyPath
+
+log = logging.getLogger(__name__)
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112
+# How Pillow's pixel layouts become arrays; what is missing is taken as it is.
+_CONVERTED = {
+    "LA": "RGBA",
+    "La": "RGBA",
+    "PA": "RGBA",
+    "RGBa": "RGBA",
+    "RGBX": "RGB",
+    "CMYK": "RGB",
+    "YCbCr": "RGB",
+}
+_TAKEN = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
+
+
+def read_image(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
+    """Read a PNG, JPEG, BMP or TIFF file; what it is, is told by its content.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    max_pixels : int
+        Most pixels allowed; more are refused before memory is taken.
+
+    Returns
+    -------
+    ndarray
+        HxW or HxWxC, in the file's dtype; palettes become RGB. Pixels are as stored: an
+        orientation that a camera noted is not applied, so that masks fit the file.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, is no such file, holds several images, or is too large.
+    """
+    head = _head(path)
+    if head.startswith(_TIFF):
+        return read_tiff(path, max_pixels=max_pixels)[0]
+    try:
+        data = read_bytes(path)
+    except ReadError as error:
+        raise ImageError(str(error)) from error
+    if head.startswith(SIGNATURE):
+        _check_png(data, path, max_pixels)
+    elif not head.startswith((b"\xff\xd8\xff", b"BM")):
+        raise ImageError(f"{path} is no PNG, JPEG, BMP or TIFF image; convert it to one of these")
+    try:
+        with _opened(data) as image:
+            _check_pixels(path, image.height, image.width, max_pixels)
+            if image.getexif().get(_ORIENTATION, 1) != 1:
+                log.warning("%s is shown turned by some programs; it is used as stored", path)
+            return _to_array(image, path)
+    except (ImageError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            raise ImageError(f"{path} needs more memory than there is") from None
+        raise
+    except Exception as error:
+        # Pillow raises almost anything on damaged files.
+        raise ImageError(f"{path} is damaged or cut short; save it again") from error
+
+
+def _head(path: AnyPath) -> bytes:
+    try:
+        if os.path.isdir(path):
+            raise ImageError(f"{path} is a folder, not an image")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ImageError(f"{path} is not a file")
+        with open(path, "rb") as file:
+            head = file.read(len(SIGNATURE))
+    except OSError as error:
+        why = (error.strerror or "input or output error").lower()
+        raise ImageError(f"{path} cannot be read: {why}") from error
+    except ValueError:
+        raise ImageError(f"{os.fspath(path)!r} is no name of a file") from None
+    if not head:
+        raise ImageError(f"{path} is empty")
+    return head
+
+
+def _opened(data: bytes) -> ImageFile:
+    """Open by the format's own class: Pillow's limit on pixels is for the whole process."""
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    if data.startswith(SIGNATURE):
+        return PngImageFile(io.BytesIO(data))
+    return (BmpImageFile if data.startswith(b"BM") else JpegImageFile)(io.BytesIO(data))
+
+
+def _check_png(data: bytes, path: AnyPath, max_pixels: int) -> None:
+    try:
+        header = png_header(data)
+    except ReadError as error:
+        raise ImageError(f"{path}: {error}") from None
+    _check_pixels(path, header.height, header.width, max_pixels)
+    if header.depth == 16 and header.kind != "grey":
+        raise ImageError(
+            f"{path} is a 16-bit {header.kind} PNG, which cannot be read without losing bits; "
+            "save it as TIFF, or as an 8-bit PNG"
+        )
+
+
+def _check_pixels(path: AnyPath, height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{path} has {height} x {width} pixels, more than the {max_pixels:,} that are read; "
+            "raise the limit if this is right, or cut the image into tiles"
+        )
+
+
+def _to_array(image: ImageFile, path: AnyPath) -> npt.NDArray[Any]:
+    if image.mode == "P":
+        return np.array(image.convert("RGBA" if "transparency" in image.info else "RGB"))
+    if image.mode in _CONVERTED:
+        return np.array(image.convert(_CONVERTED[image.mode]))
+    if image.mode not in _TAKEN:
+        raise ImageError(f"{path} has pixels of the kind {image.mode}; save it as RGB or grey")
+    return np.array(image)

@@ -1,0 +1,163 @@
+"""Outlines of masks as COCO polygons, for readers that take nothing else, and back.
+
+Polygons run along the edges of pixels, so pycocotools fills them to the same pixels. They
+cannot hold holes: what is lost is named wherever they are offered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.errors import ReadError
+
+if TYPE_CHECKING:
+    from napari_sam_amg.masks.store import Window
+
+_FARTHEST = 1_000_000
+"""Coordinates farther out than this are damage, not objects cut by the border."""
+
+_MOST_CROSSINGS = 2**24
+"""Of a polygon's edges with rows of pixels; bounds time and memory."""
+
+_Vertex = tuple[int, int]
+
+
+def to_polygons(window: Window, *, left: int, top: int) -> list[list[float]]:
+    """Trace the outer outlines of a mask.
+
+    Parameters
+    ----------
+    window : ndarray, bool, hxw
+        The mask's pixels.
+    left, top : int
+        Where the window lies in the image, in pixels.
+
+    Returns
+    -------
+    list of list of float
+        For each part (connected over edges, not corners) x0, y0, x1, y1, … in pixels,
+        0 being the outer edge of the first pixel. Holes are left out.
+    """
+    leaving = _edges(window)
+    polygons = []
+    while leaving:
+        start = next(iter(leaving))
+        loop = _follow(leaving, start)
+        if _doubled_area(loop) > 0:
+            polygons.append([float(v) for x, y in loop for v in (x + left, y + top)])
+    return polygons
+
+
+def _edges(window: Window) -> dict[_Vertex, list[_Vertex]]:
+    """Return the edges between inside and outside, from corner to corner.
+
+    They run clockwise on the screen around the mask: inside lies to the right.
+    """
+    padded = np.pad(window, 1).astype(np.int8)
+    leaving: dict[_Vertex, list[_Vertex]] = {}
+    down = np.diff(padded, axis=0)[:, 1:-1]
+    across = np.diff(padded, axis=1)[1:-1]
+    for y, x in np.argwhere(down).tolist():
+        ends = ((x, y), (x + 1, y)) if down[y, x] > 0 else ((x + 1, y), (x, y))
+        leaving.setdefault(ends[0], []).append(ends[1])
+    for y, x in np.argwhere(across).tolist():
+        ends = ((x, y + 1), (x, y)) if across[y, x] > 0 else ((x, y), (x, y + 1))
+        leaving.setdefault(ends[0], []).append(ends[1])
+    return leaving
+
+
+def _follow(leaving: dict[_Vertex, list[_Vertex]], start: _Vertex) -> list[_Vertex]:
+    """Take one closed loop of edges out; return the corners where it turns."""
+    loop: list[_Vertex] = []
+    here, step = start, (0, 0)
+    while True:
+        ways = leaving.get(here, [])
+        # Where two parts touch at a corner, turning right stays on the same part.
+        right = (here[0] - step[1], here[1] + step[0])
+        if loop and here == start and right not in ways:
+            break
+        there = right if right in ways else ways[0]
+        ways.remove(there)
+        if not ways:
+            del leaving[here]
+        moved = (there[0] - here[0], there[1] - here[1])
+        if moved != step:
+            loop.append(here)
+        here, step = there, moved
+    begins_straight = (loop[1][0] - start[0]) * step[1] == (loop[1][1] - start[1]) * step[0]
+    return loop[1:] if begins_straight else loop
+
+
+def _doubled_area(loop: list[_Vertex]) -> int:
+    x, y = np.array(loop, dtype=np.int64).T
+    return int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+
+
+def from_polygons(
+    polygons: Any, *, shape: tuple[int, int]
+) -> tuple[int, int, npt.NDArray[np.bool_]] | None:
+    """Fill polygons from anywhere.
+
+    Parameters
+    ----------
+    polygons : object
+        Wanted: a list of lists x0, y0, x1, y1, … in pixels.
+    shape : tuple of int
+        Height and width of the image in pixels.
+
+    Returns
+    -------
+    tuple of int, int and ndarray of bool, or None
+        Left, top and pixels whose centres lie inside any of them; None if there are none.
+
+    Raises
+    ------
+    ReadError
+        If they are anything else.
+    """
+    parts = [_corners(polygon) for polygon in polygons]
+    if not parts:
+        return None
+    corners = np.concatenate(parts)
+    limits = np.array([shape[1], shape[0]])
+    low = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(np.int64)
+    high = np.clip(np.ceil(corners.max(axis=0)), 0, limits).astype(np.int64)
+    width, height = (high - low).tolist()
+    window = np.zeros((height, width), dtype=np.bool_)
+    for part in parts:
+        window |= _filled(part - low, height, width)
+    return (int(low[0]), int(low[1]), window) if window.any() else None
+
+
+def _filled(corners: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return the pixels whose centres have an odd number of edges to their left."""
+    # Pixel n reaches from n to n + 1: its centre is at n + 0.5.
+    start = corners - 0.5
+    stop = np.roll(start, -1, axis=0)
+    upper, lower = np.minimum(start[:, 1], stop[:, 1]), np.maximum(start[:, 1], stop[:, 1])
+    first = np.clip(np.ceil(upper), 0, height).astype(np.int64)
+    counts = np.clip(np.ceil(lower), 0, height).astype(np.int64) - first
+    total = int(counts.sum())
+    if total > _MOST_CROSSINGS:
+        raise ReadError(f"a polygon crosses {total:,} rows of pixels; it is damaged")
+    edge = np.repeat(np.arange(len(corners)), counts)
+    rows = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
+    run, rise = (stop - start)[edge].T
+    crossing = start[edge, 0] + run * (rows - start[edge, 1]) / rise
+    columns = np.clip(np.ceil(crossing), 0, width).astype(np.int64)
+    turns = np.zeros((height, width + 1), dtype=np.bool_)
+    np.logical_xor.at(turns, (rows, columns), True)
+    np.logical_xor.accumulate(turns, axis=1, out=turns)
+    return turns[:, :-1]
+
+
+def _corners(polygon: Any) -> npt.NDArray[np.float64]:
+    numbers = isinstance(polygon, list) and all(type(v) in (int, float) for v in polygon)
+    if not numbers or len(polygon) < 6 or len(polygon) % 2:
+        raise ReadError("a polygon is not a list of three or more corners x, y")
+    if not all(abs(v) <= _FARTHEST for v in polygon):
+        raise ReadError(f"a polygon has corners more than {_FARTHEST:,} pixels away")
+    return np.array(polygon, dtype=np.float64).reshape(-1, 2)

@@ -1,0 +1,120 @@
+"""TIFF files of one image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.errors import ImageError
+from napari_sam_amg.formats.png import MAX_PIXELS
+
+if TYPE_CHECKING:
+    import tifffile
+
+    from napari_sam_amg.formats.atomic import AnyPath
+
+_MOST_BYTES = 32
+"""Of one pixel: four channels of eight bytes."""
+
+
+def read_tiff(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> tuple[npt.NDArray[Any], str]:
+    """Read a TIFF of one page.
+
+    Parameters
+    ----------
+    path : path
+        The file: 1, 8, 16 or 32 bits, whole numbers or float, grey or colour.
+    max_pixels : int
+        Most pixels allowed; more are refused before memory is taken.
+
+    Returns
+    -------
+    ndarray
+        HxW or HxWxC, in the file's dtype.
+    str
+        The file's description.
+
+    Raises
+    ------
+    ImageError
+        If it is anything else, or damaged.
+    """
+    import tifffile
+
+    if not os.path.isfile(path):
+        raise ImageError(f"{path} cannot be read: there is no such file")
+    with contextlib.ExitStack() as stack:
+        try:
+            tiff = stack.enter_context(tifffile.TiffFile(path))
+            series = tiff.series
+            page = series[0].keyframe
+            description = str(page.description)
+        except Exception as error:
+            raise ImageError(f"{path} is damaged or cut short: no TIFF page is found") from error
+        _check_form(path, series, max_pixels)
+        try:
+            pixels = _decoded(path, page)
+        except MemoryError:
+            raise ImageError(f"{path} needs more memory than there is") from None
+        except Exception as error:
+            raise ImageError(
+                f"{path} cannot be decoded: its compression ({_compression(page)}) may need "
+                "the package imagecodecs (pip install imagecodecs), or it is damaged; else "
+                "save it uncompressed"
+            ) from error
+    return pixels, description
+
+
+def _check_form(path: AnyPath, series: list[tifffile.TiffPageSeries], max_pixels: int) -> None:
+    first = series[0]
+    axes = dict(zip(first.axes, first.shape, strict=True))
+    if not {"Y", "X"} <= set(axes):
+        raise ImageError(f"{path} is damaged or cut short: no TIFF page is found")
+    planes = any(n > 1 for axis, n in axes.items() if axis not in "YXS")
+    if len(series) > 1 or planes:
+        pages = sum(len(one.pages) for one in series)
+        found = " and ".join(f"{one.shape} ({one.axes})" for one in series[:2])
+        raise ImageError(
+            f"{path} holds more than one image: {pages} pages, found {found}"
+            f"{' ...' if len(series) > 2 else ''}; stacks are not supported yet, so save each "
+            "plane as a file of its own"
+        )
+    if axes["Y"] * axes["X"] > max_pixels or first.nbytes > _MOST_BYTES * max_pixels:
+        raise ImageError(
+            f"{path} has {axes['Y']} x {axes['X']} pixels, more than the {max_pixels:,} that are "
+            "read; raise the limit if this is right, or cut the image into tiles"
+        )
+
+
+def _compression(page: Any) -> str:
+    return str(getattr(page.compression, "name", page.compression))
+
+
+def _decoded(path: AnyPath, page: Any) -> npt.NDArray[Any]:
+    try:
+        pixels = np.asarray(page.asarray())
+    except ValueError:
+        # tifffile needs imagecodecs for some compressions, LZW among them.
+        pixels = _decoded_by_pillow(path, page)
+    if page.colormap is not None and page.photometric.name == "PALETTE":
+        colours = (np.asarray(page.colormap) >> 8).astype(np.uint8)
+        return np.moveaxis(colours[:, pixels], 0, -1)
+    pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+    return pixels if pixels.flags.writeable else pixels.copy()
+
+
+def _decoded_by_pillow(path: AnyPath, page: Any) -> npt.NDArray[Any]:
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    with TiffImageFile(os.fspath(path)) as image:
+        pixels = np.array(image)
+    # Pillow would quietly turn what it has no layout for into eight bits, or invert it.
+    if pixels.shape != page.shape or pixels.dtype != page.dtype:
+        raise ValueError("Pillow has no layout for these pixels")
+    if page.photometric.name == "MINISWHITE":
+        raise ValueError("Pillow inverts these pixels")
+    return pixels

@@ -1,0 +1,270 @@
+"""`Masks`: what a run found, ready to be looked at, measured and written."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.masks.features import features
+from napari_sam_amg.masks.labels import LabelImage, checked_rule, paint
+from napari_sam_amg.masks.records import checked_mode, records
+from napari_sam_amg.masks.scored import ScoredMasks
+from napari_sam_amg.masks.store import MaskStore, Window
+from napari_sam_amg.masks.table import MaskTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+    from napari_sam_amg.parameters import OverlapRule
+
+
+class Masks(ScoredMasks, Sequence[Window]):
+    """Masks of one image, overlapping and nested as they were found.
+
+    ``masks[3]`` is a bool HxW array; a slice, a list or an array of indices, or a bool
+    array gives `Masks`. Mask i has label i + 1 wherever masks are shown or tabulated.
+
+    Parameters
+    ----------
+    store : MaskStore
+        The pixels of N masks.
+    table : MaskTable
+        Their scores, N rows.
+    overlap : OverlapRule
+        Which mask a pixel is shown as when several cover it; see `to_labels`.
+    output_mode : OutputMode
+        Form of `records` unless said otherwise.
+    provenance : mapping, optional
+        What made the masks; must be JSON.
+
+    Attributes
+    ----------
+    store, table, overlap, output_mode, provenance
+        As given; `provenance` is a copy.
+
+    Raises
+    ------
+    ValueError
+        If `store` and `table` differ in length.
+    ParameterError
+        If there is no such overlap rule or output mode.
+    """
+
+    def __init__(
+        self,
+        store: MaskStore,
+        table: MaskTable,
+        *,
+        overlap: str = "smallest_on_top",
+        output_mode: str = "binary_mask",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        if len(store) != len(table):
+            raise ValueError(f"{len(store)} masks, but scores for {len(table)}")
+        self.store = store
+        self.table = table
+        self._overlap = checked_rule(overlap)
+        self.output_mode = checked_mode(output_mode)
+        self.provenance: dict[str, Any] = copy.deepcopy(dict(provenance or {}))
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], **keywords: Any) -> Masks:
+        """Return no masks of an image of `shape` (height, width); `keywords` as for `Masks`."""
+        store = MaskStore.from_windows(shape, [])
+        return cls(store, MaskTable.unknown(store), **keywords)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Iterable[npt.ArrayLike],
+        *,
+        shape: tuple[int, int] | None = None,
+        predicted_iou: npt.ArrayLike | None = None,
+        stability_score: npt.ArrayLike | None = None,
+        points: npt.ArrayLike | None = None,
+        crop_boxes: npt.ArrayLike | None = None,
+        **keywords: Any,
+    ) -> Masks:
+        """Make masks from full-size arrays.
+
+        Parameters
+        ----------
+        arrays : iterable of array, HxW
+            Not zero means inside; each with at least one pixel.
+        shape : tuple of int, optional
+            Height and width in pixels; needed only if there are no arrays.
+        predicted_iou, stability_score : array, N, optional
+            NaN if not given.
+        points : array, Nx2, optional
+            The prompts, (x, y) in pixels; NaN if not given.
+        crop_boxes : array, Nx4, optional
+            Left, top, width, height in pixels; the whole image if not given.
+        **keywords
+            As for `Masks`.
+
+        Raises
+        ------
+        ValueError
+            If arrays differ in shape, are not two-dimensional, have no pixel, or if a
+            column does not fit.
+        """
+        found = [np.asarray(array) != 0 for array in arrays]
+        shapes = {array.shape for array in found} | ({tuple(shape)} if shape else set())
+        if len(shapes) != 1 or len(next(iter(shapes))) != 2:
+            raise ValueError(
+                f"masks need one common two-dimensional shape, got {sorted(shapes)}; "
+                "give shape=(height, width) if there are none"
+            )
+        height, width = shapes.pop()
+        store = MaskStore.from_windows((height, width), ((0, 0, array) for array in found))
+        table = MaskTable.unknown(
+            store,
+            predicted_iou=predicted_iou,
+            stability_score=stability_score,
+            points=points,
+            crop_boxes=crop_boxes,
+        )
+        return cls(store, table, **keywords)
+
+    @property
+    def overlap(self) -> OverlapRule:
+        """The overlap rule that `to_labels` and ``area_visible`` go by."""
+        return self._overlap
+
+    @overload
+    def __getitem__(self, index: int) -> Window: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | npt.NDArray[Any]) -> Masks: ...
+    def __getitem__(self, index: int | slice | Sequence[int] | npt.NDArray[Any]) -> Window | Masks:
+        rows = np.arange(len(self))
+        # NumPy takes an empty list for floats.
+        empty = isinstance(index, Sequence) and not len(index)
+        rows = rows[:0] if empty else rows[index]
+        if np.ndim(rows) == 0:
+            return self.store.full(int(rows))
+        if rows.ndim > 1:
+            raise IndexError("masks are a sequence: index them along one dimension")
+        return Masks(
+            self.store.take(rows),
+            self.table.take(rows),
+            overlap=self.overlap,
+            output_mode=self.output_mode,
+            provenance=self.provenance,
+        )
+
+    def window(self, index: int) -> tuple[int, int, Window]:
+        """Return one mask without its surroundings.
+
+        Parameters
+        ----------
+        index : int
+            Row; negative ones count from the end.
+
+        Returns
+        -------
+        x0, y0 : int
+            Left and top of the tight window, in pixels.
+        window : ndarray, bool, hxw
+            Its pixels.
+        """
+        row = range(len(self))[index]
+        x0, y0 = self.store.windows[row, :2].tolist()
+        return x0, y0, self.store.window(row)
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """One row a mask (a copy each time); the columns are those of the architecture.
+
+        ``label, area, bbox_*`` (sam2's), ``point_input_*``, scores, ``crop_box_*``, then
+        ``area_visible`` under the overlap rule, ``overlap_fraction``, ``touches_border``
+        and ``parent``.
+        """
+        return self._features.copy()
+
+    @cached_property
+    def _features(self) -> pd.DataFrame:
+        return features(self.store, self.table, self.overlap)
+
+    def to_labels(self, overlap: str | None = None) -> LabelImage:
+        """Show the masks as a label image.
+
+        Parameters
+        ----------
+        overlap : OverlapRule, optional
+            "smallest_on_top", "best_score_on_top" (highest predicted IoU),
+            "largest_on_top" (lower label at a tie), or "discard_overlaps" (pixels of more
+            than one mask are 0). By default, the masks' own rule.
+
+        Returns
+        -------
+        ndarray, uint8, uint16 or uint32, HxW
+            Mask i as i + 1, in the smallest dtype that holds all labels.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such rule.
+        """
+        rule = self.overlap if overlap is None else checked_rule(overlap)
+        return paint(self.store, self.predicted_iou, rule)
+
+    def records(self, output_mode: str | None = None) -> list[dict[str, Any]]:
+        """Return the masks as sam2's records.
+
+        Parameters
+        ----------
+        output_mode : OutputMode, optional
+            "binary_mask", "uncompressed_rle" or "coco_rle"; by default the masks' own.
+
+        Returns
+        -------
+        list of dict
+            sam2's keys, types and order.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such mode.
+        """
+        mode = self.output_mode if output_mode is None else checked_mode(output_mode)
+        return records(self.store, self.table, mode)
+
+    def to_coco(self, path: str | Path, *, file_name: str | None = None) -> None:
+        """Write one COCO dataset that holds these masks.
+
+        Parameters
+        ----------
+        path : str or Path
+            The JSON file.
+        file_name : str, optional
+            The image's name in the dataset; by default its source in the provenance.
+
+        Raises
+        ------
+        WriteError
+            If it cannot be written; what was there stays.
+        """
+        from napari_sam_amg.formats import write_coco
+
+        name = file_name or str(self.provenance.get("source") or "image")
+        write_coco({name: self}, path)
+
+    def to_png_folder(self, path: str | Path) -> None:
+        """Write a folder as segment-anything's ``amg.py`` does: ``0.png …``, ``metadata.csv``.
+
+        Raises
+        ------
+        WriteError
+            If it cannot be written, or there is such a folder already.
+        """
+        from napari_sam_amg.formats import write_png_folder
+
+        write_png_folder(self, path)

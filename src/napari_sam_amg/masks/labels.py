@@ -1,0 +1,101 @@
+"""Label images of overlapping masks, under a stated rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.parameters import OverlapRule
+
+if TYPE_CHECKING:
+    from napari_sam_amg.masks.store import MaskStore
+
+LabelImage = npt.NDArray[np.unsignedinteger]
+
+
+def label_dtype(count: int) -> npt.DTypeLike:
+    """Return the smallest unsigned dtype that holds the labels 0 to `count`."""
+    return np.min_scalar_type(count)
+
+
+def checked_rule(rule: str) -> OverlapRule:
+    """Return `rule` if there is such an overlap rule.
+
+    Raises
+    ------
+    ParameterError
+        If there is not; it names all that there are.
+    """
+    if rule not in get_args(OverlapRule):
+        raise ParameterError(
+            f"overlap={rule!r}: use one of " + ", ".join(map(repr, get_args(OverlapRule)))
+        )
+    return rule  # type: ignore[return-value]
+
+
+def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) -> LabelImage:
+    """Draw masks into a label image.
+
+    Parameters
+    ----------
+    store : MaskStore
+        N masks; mask i gets label i + 1.
+    scores : ndarray, float32, N
+        Predicted IoU; used by "best_score_on_top".
+    rule : OverlapRule
+        Which mask a pixel is given to when several cover it: the smallest, the one with
+        the highest score (NaN loses), the largest, or none ("discard_overlaps"). At a tie
+        it is the one with the lower label.
+
+    Returns
+    -------
+    ndarray, uint8, uint16 or uint32, HxW
+        The smallest dtype that holds N.
+    """
+    if rule == "discard_overlaps":
+        return _paint_unshared(store)
+    image = np.zeros(store.shape, dtype=label_dtype(len(store)))
+    for index in _bottom_to_top(store, scores, rule).tolist():
+        np.copyto(
+            image[store.slices(index)], image.dtype.type(index + 1), where=store.window(index)
+        )
+    return image
+
+
+def shared_pixels(store: MaskStore) -> npt.NDArray[np.bool_]:
+    """Return the pixels that more than one mask covers, bool HxW."""
+    once = np.zeros(store.shape, dtype=np.bool_)
+    shared = np.zeros(store.shape, dtype=np.bool_)
+    for index in range(len(store)):
+        window, place = store.window(index), store.slices(index)
+        covered = once[place]
+        shared[place] |= covered & window
+        covered |= window
+    return shared
+
+
+def _bottom_to_top(
+    store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule
+) -> npt.NDArray[np.int64]:
+    late_first = -np.arange(len(store))
+    if rule == "smallest_on_top":
+        return np.lexsort((late_first, -store.areas))
+    if rule == "largest_on_top":
+        return np.lexsort((late_first, store.areas))
+    known = ~np.isnan(scores)
+    return np.lexsort((late_first, np.where(known, scores, 0), known))
+
+
+def _paint_unshared(store: MaskStore) -> LabelImage:
+    image = np.zeros(store.shape, dtype=label_dtype(len(store)))
+    shared = np.zeros(store.shape, dtype=np.bool_)
+    for index in range(len(store)):
+        window, place = store.window(index), store.slices(index)
+        painted = image[place]
+        shared[place] |= (painted != 0) & window
+        np.copyto(painted, image.dtype.type(index + 1), where=window)
+    image[shared] = 0
+    return image

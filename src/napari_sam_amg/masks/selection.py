@@ -1,0 +1,145 @@
+"""From candidates to masks: thresholds, duplicates, small regions, sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.masks.nms import suppress
+from napari_sam_amg.masks.regions import clean
+from napari_sam_amg.masks.store import MaskStore
+
+if TYPE_CHECKING:
+    from napari_sam_amg.masks.proposals import Proposals
+    from napari_sam_amg.parameters import AmgParameters
+
+Rows = npt.NDArray[np.int64]
+
+_EDGE = 20
+"""How near to a crop's edge a box is cut off, in pixels; sam2's own."""
+
+
+def select(proposals: Proposals, parameters: AmgParameters) -> tuple[Rows, MaskStore]:
+    """Select masks in the order in which sam2 decides.
+
+    Predicted IoU, stability, crop edge, duplicates within each crop, duplicates between
+    crops, small regions; then area and border.
+
+    Parameters
+    ----------
+    proposals : Proposals
+        N candidates.
+    parameters : AmgParameters
+        The thresholds.
+
+    Returns
+    -------
+    rows : ndarray, int64, M
+        The candidates that stay, in the order of the result.
+    store : MaskStore
+        Their pixels, M masks, cleaned of small regions.
+    """
+    p = parameters
+    rows = _good_enough(proposals, p)
+    rows = rows[~_cut_off(proposals, rows)]
+    rows = _unique_in_crops(proposals, rows, p.box_nms_thresh)
+    if len(proposals.crop_boxes_all) > 1:
+        rows = _unique_between_crops(proposals, rows, p.crop_nms_thresh)
+    store = proposals.store.take(rows)
+    if p.min_mask_region_area > 0:
+        threshold = max(p.box_nms_thresh, p.crop_nms_thresh)
+        kept, store = without_small_regions(store, p.min_mask_region_area, threshold)
+        rows = rows[kept]
+    wanted = _of_wanted_size(store, p)
+    if wanted.all():
+        return rows, store
+    return rows[wanted], store.take(np.flatnonzero(wanted))
+
+
+def without_small_regions(
+    store: MaskStore, min_area: int, threshold: float
+) -> tuple[Rows, MaskStore]:
+    """Clean masks of small holes and islands, then of duplicates that appear by it.
+
+    Among duplicates, masks that did not need cleaning are preferred, as in sam2's
+    ``postprocess_small_regions``.
+
+    Parameters
+    ----------
+    store : MaskStore
+        The masks.
+    min_area : int
+        Regions of fewer pixels are removed.
+    threshold : float
+        Of the boxes' intersection over union.
+
+    Returns
+    -------
+    rows : ndarray, int64
+        The masks that stay, in sam2's order.
+    store : MaskStore
+        Their cleaned pixels.
+    """
+    cleaned, unchanged = [], []
+    for index in range(len(store)):
+        left, top = store.windows[index, :2].tolist()
+        left, top, window, changed = clean(
+            store.window(index), left=left, top=top, shape=store.shape, min_area=min_area
+        )
+        cleaned.append((left, top, window))
+        unchanged.append(not changed)
+    result = MaskStore.from_windows(store.shape, cleaned)
+    kept = suppress(result.boxes, np.array(unchanged, dtype=np.float32), threshold)
+    return kept, result.take(kept)
+
+
+def _good_enough(proposals: Proposals, p: AmgParameters) -> Rows:
+    good = np.ones(len(proposals), dtype=np.bool_)
+    # torch compares a float32 tensor with a Python number in float32.
+    if p.pred_iou_thresh > 0:
+        good &= proposals.predicted_iou > np.float32(p.pred_iou_thresh)
+    if p.stability_score_thresh > 0:
+        good &= proposals.stability_score >= np.float32(p.stability_score_thresh)
+    return np.flatnonzero(good)
+
+
+def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Whether each box comes near an edge of its crop that is no edge of the image."""
+    height, width = proposals.shape
+    boxes = proposals.store.boxes[rows]
+    crops = proposals.crop_boxes_all[proposals.crop_index[rows]].copy()
+    crops[:, 2:] += crops[:, :2]
+    near_crop = np.abs(boxes - crops) <= _EDGE
+    near_image = np.abs(boxes - np.array([0, 0, width, height])) <= _EDGE
+    cut: npt.NDArray[np.bool_] = (near_crop & ~near_image).any(axis=1)
+    return cut
+
+
+def _unique_in_crops(proposals: Proposals, rows: Rows, threshold: float) -> Rows:
+    crop_of_row = proposals.crop_index[rows]
+    boxes, scores = proposals.store.boxes, proposals.predicted_iou
+    kept = [rows[:0]]
+    for crop in range(len(proposals.crop_boxes_all)):
+        here = rows[crop_of_row == crop]
+        kept.append(here[suppress(boxes[here], scores[here], threshold)])
+    return np.concatenate(kept)
+
+
+def _unique_between_crops(proposals: Proposals, rows: Rows, threshold: float) -> Rows:
+    """Of masks that several crops found, keep the one from the smallest crop."""
+    crops = proposals.crop_boxes_all[proposals.crop_index[rows]]
+    scores = np.float32(1) / (crops[:, 2] * crops[:, 3]).astype(np.float32)
+    return rows[suppress(proposals.store.boxes[rows], scores, threshold)]
+
+
+def _of_wanted_size(store: MaskStore, p: AmgParameters) -> npt.NDArray[np.bool_]:
+    wanted = np.ones(len(store), dtype=np.bool_)
+    if p.min_area is not None:
+        wanted &= store.areas >= p.min_area
+    if p.max_area is not None:
+        wanted &= store.areas <= p.max_area
+    if p.exclude_border:
+        wanted &= ~store.at_border
+    return wanted

@@ -1,0 +1,52 @@
+"""Which models there are, and how they come in: registry, download, safe loading, device.
+
+Names are loaded on first use: listing models loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sam_amg.models.devices import choose_device
+    from napari_sam_amg.models.download import fetch
+    from napari_sam_amg.models.loading import LoadedModel, load_model, resolve
+    from napari_sam_amg.models.profiles import InputProfile, ModelInfo
+    from napari_sam_amg.models.registry import list_models, model_info
+
+_HOMES = {
+    "InputProfile": "profiles",
+    "LoadedModel": "loading",
+    "ModelInfo": "profiles",
+    "choose_device": "devices",
+    "fetch": "download",
+    "list_models": "registry",
+    "load_model": "loading",
+    "model_info": "registry",
+    "resolve": "loading",
+}
+
+__all__ = [
+    "InputProfile",
+    "LoadedModel",
+    "ModelInfo",
+    "choose_device",
+    "fetch",
+    "list_models",
+    "load_model",
+    "model_info",
+    "resolve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The napari side of the package: nothing below it knows napari."""

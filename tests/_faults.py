@@ -1,0 +1,178 @@
+"""A fault at the k-th call that a writer makes to the operating system.
+
+As a script it forks a child for every fault, so that each is killed in a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "link", "fsync", "scandir")
+
+
+class Faults:
+    """Counts calls; does `fault` at number `at` (from 0; None only counts)."""
+
+    def __init__(self, fault, at: int | None) -> None:
+        self.fault, self.at = fault, at
+        self.calls: list[str] = []
+
+    def call(self, name: str) -> None:
+        self.calls.append(name)
+        if len(self.calls) - 1 == self.at:
+            self.fault()
+
+    @contextlib.contextmanager
+    def watching(self):
+        before = {name: getattr(os, name) for name in CALLS}
+        file_io = io.FileIO
+        faults = self
+
+        def watched(name):
+            def call(*args, **keywords):
+                faults.call(name)
+                return before[name](*args, **keywords)
+
+            return call
+
+        class File(file_io):
+            def __init__(self, *args, **keywords):
+                faults.call("open file")
+                super().__init__(*args, **keywords)
+
+            def write(self, data):
+                half = bytes(data)[: len(data) // 2]
+                if len(faults.calls) == faults.at:
+                    super().write(half)
+                faults.call("write")
+                return super().write(data)
+
+            def close(self):
+                was_open = not self.closed
+                super().close()
+                if was_open:
+                    faults.call("close")
+
+        try:
+            io.FileIO = File
+            for name in CALLS:
+                setattr(os, name, watched(name))
+            yield self
+        finally:
+            io.FileIO = file_io
+            for name in CALLS:
+                setattr(os, name, before[name])
+
+
+def write(kind: str, masks, folder: Path) -> None:
+    """Write `masks` in the format `kind` in `folder`."""
+    from napari_sam_amg import formats
+
+    if kind == "png":
+        formats.write_png_folder(masks, folder / "result", overwrite=True)
+    elif kind == "coco":
+        formats.write_coco({"a.tif": masks}, folder / "result")
+    elif kind == "rle":
+        formats.write_rle_json(masks, folder / "result")
+    else:
+        formats.write_labels(masks, folder / "result")
+
+
+def read(kind: str, folder: Path):
+    """Read what `write` wrote; None if there is nothing."""
+    from napari_sam_amg import formats
+
+    path = folder / "result"
+    if not path.exists():
+        return None
+    readers = {
+        "png": formats.read_png_folder,
+        "coco": lambda p: formats.read_coco(p)["a.tif"],
+        "rle": formats.read_rle_json,
+        "labels": formats.read_labels,
+    }
+    return readers[kind](path)
+
+
+def sample(which: str):
+    """Return the masks of an "old" or a "new" result; many bytes, so that writes are many."""
+    import numpy as np
+
+    from napari_sam_amg.masks import Masks
+
+    rng = np.random.default_rng(len(which))
+    count = {"old": 3, "newer": 4}[which]
+    arrays = [rng.random((90, 80)) < 0.5 for _ in range(count)]
+    return Masks.from_arrays(arrays, provenance={"which": which})
+
+
+def _child(work) -> int:
+    """Run `work` in a forked process; return the signal that ended it, or 0."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            # Reached only after an error, which the parent sees by the status.
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Arguments: kind, root folder, "fresh" or "over", "calls" or a number of random times."""
+    kind, root, target, times = sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+    new = sample("newer")
+    new.features  # noqa: B018 - computed once, before the children
+    report = []
+
+    def prepared(name: str) -> Path:
+        folder = root / name
+        folder.mkdir()
+        if target == "over":
+            write(kind, sample("old"), folder)
+        return folder
+
+    folder = prepared("count")
+    began = time.perf_counter()
+    with Faults(_kill, None).watching() as faults:
+        write(kind, new, folder)
+    seconds = time.perf_counter() - began
+    if times == "calls":
+        for k, call in enumerate(faults.calls):
+            folder = prepared(f"k{k}")
+
+            def work(folder=folder, k=k) -> None:
+                with Faults(_kill, k).watching():
+                    write(kind, new, folder)
+
+            report.append({"folder": str(folder), "call": call, "signal": _child(work)})
+    else:
+        chance = random.Random(0)
+        for n in range(int(times)):
+            folder, delay = prepared(f"t{n}"), chance.random() * seconds
+
+            def work(folder=folder, delay=delay) -> None:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6))
+                write(kind, new, folder)
+
+            report.append({"folder": str(folder), "call": "time", "signal": _child(work)})
+    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The page about the command line says what the program does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from napari_sam_amg.cli.arguments import build_parser
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_tables_of_flags_are_those_of_the_parser() -> None:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    text = (DOCS / "command-line.md").read_text("utf-8")
+    assert text == generate.page(text), "run python docs/generate.py"
+
+
+def test_every_flag_is_described_and_no_other_is_named() -> None:
+    text = (DOCS / "command-line.md").read_text("utf-8")
+    flags = {o for a in build_parser()._actions for o in a.option_strings if o[:3] != "-h"}
+    described = set(re.findall(r"--[a-z][a-z0-9-]+", text))
+    assert flags - {"--help"} <= described
+    # The one abbreviation is named as something that does not work.
+    assert described - flags == {"--points-per-s"}

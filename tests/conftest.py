@@ -1,0 +1,32 @@
+"""Fixtures that several suites share."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+HERE = Path(__file__).parent
+for folder in (HERE, HERE.parent / "benchmarks", HERE.parent / "training"):
+    sys.path.insert(0, str(folder))
+
+
+@pytest.fixture(scope="session")
+def sample_paths() -> list[Path]:
+    """The packaged sample images: fluorescence (HxW) and tissue (HxWx3)."""
+    folder = Path(str(files("napari_sam_amg"))) / "data" / "samples"
+    return [folder / "fluorescence.png", folder / "tissue.png"]
+
+
+@pytest.fixture(scope="session")
+def sample_images(sample_paths) -> list[np.ndarray]:
+    """The packaged sample images, uint8."""
+    import imageio.v3 as iio
+
+    return [iio.imread(path) for path in sample_paths]

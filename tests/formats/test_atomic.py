@@ -1,0 +1,263 @@
+"""Killed, refused or interrupted: a target is wholly old, wholly new, or absent."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import _faults
+from _scale import FULL, scaled
+from napari_sam_amg.errors import WriteError
+from napari_sam_amg.formats import atomic
+from napari_sam_amg.formats.atomic_folder import write_folder
+
+KINDS = ["png", "coco", "rle", "labels"]
+OLD, NEW = _faults.sample("old"), _faults.sample("newer")
+LEAST_CALLS = {"png": 20, "coco": 6, "rle": 11, "labels": 6}
+
+
+def _is(found, wanted) -> bool:
+    if isinstance(found, np.ndarray):
+        return np.array_equal(found, wanted.to_labels())
+    return (
+        len(found) == len(wanted)
+        and all((found[i] == wanted[i]).all() for i in range(len(wanted)))
+        and found.provenance == wanted.provenance
+    )
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _write_file_and_fail(path: Path, error: type[BaseException]) -> None:
+    with atomic.write_file(path) as file:
+        file.write(b"x" * 2_000_000)
+        raise error
+
+
+def _write_folder_and_fail(path: Path) -> None:
+    with write_folder(path, is_ours=lambda _: True) as folder:
+        folder.write("0.png", b"x")
+        raise ZeroDivisionError
+
+
+def _run(kind: str, root: Path, target: str, times: str) -> list[dict]:
+    done = subprocess.run(
+        [sys.executable, _faults.__file__, kind, str(root), target, times],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are POSIX")
+@pytest.mark.parametrize("times", ["calls", str(scaled(300))])
+@pytest.mark.parametrize("target", ["fresh", "over"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_every_call_and_at_random_times(kind, target, times, tmp_path):
+    report = _run(kind, tmp_path, target, times)
+    if times == "calls":
+        assert len(report) >= LEAST_CALLS[kind]
+        assert {entry["signal"] for entry in report} == {9}
+    clean = {p.name for p in (tmp_path / "count").iterdir()}
+    seen = set()
+    for entry in report:
+        folder = Path(entry["folder"])
+        found = _faults.read(kind, folder)
+        state = "absent" if found is None else "old" if _is(found, OLD) else "new"
+        assert found is None or _is(found, OLD) or _is(found, NEW), entry
+        assert (state != "old") or target == "over"
+        seen.add(state)
+        _faults.write(kind, NEW, folder)
+        assert _is(_faults.read(kind, folder), NEW), entry
+        assert {p.name for p in folder.iterdir()} == clean, entry
+    if times == "calls":
+        assert {"absent" if target == "fresh" else "old", "new"} <= seen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are POSIX")
+def test_an_earlier_folder_that_was_moved_away_comes_back(tmp_path):
+    report = _run("png", tmp_path, "over", "calls")
+    absent = [e for e in report if not (Path(e["folder"]) / "result").exists()]
+    assert len(absent) == 1
+    folder = Path(absent[0]["folder"])
+    with pytest.raises(ZeroDivisionError):
+        _write_folder_and_fail(folder / "result")
+    assert _is(_faults.read("png", folder), OLD)
+
+
+CODES = [getattr(errno, name) for name in ("ENOSPC", "EACCES", "EROFS", "EIO", "ENAMETOOLONG")]
+
+
+@pytest.mark.parametrize("first", CODES if FULL else CODES[:1])
+@pytest.mark.parametrize("target", ["fresh", "over"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_refused_at_every_call(kind, target, first, tmp_path):
+    """In a full run every call refuses for every reason, else the reasons take turns."""
+    refusals, at = 0, 0
+    while True:
+        code = CODES[(CODES.index(first) + at) % len(CODES)]
+
+        def refuse(code=code):
+            raise OSError(code, os.strerror(code))
+
+        folder = tmp_path / f"{at}"
+        folder.mkdir()
+        if target == "over":
+            _faults.write(kind, OLD, folder)
+        before = _bytes(folder)
+        error = None
+        with _faults.Faults(refuse, at).watching() as faults:
+            try:
+                _faults.write(kind, NEW, folder)
+            except WriteError as caught:
+                error = caught
+        if error is None:
+            # What failed, if anything, was not needed: clearing up, or syncing a folder.
+            assert _is(_faults.read(kind, folder), NEW)
+        else:
+            refusals += 1
+            after = _bytes(folder)
+            assert {n: after[n] for n in after if ".tmp-" not in n} == before, faults.calls[at]
+            assert str(folder / "result") in str(error)
+            assert os.strerror(code).lower() in str(error)
+        _faults.write(kind, NEW, folder)
+        assert not [name for name in _bytes(folder) if ".tmp-" in name]
+        if at >= len(faults.calls):
+            break
+        at += 1
+    assert at >= LEAST_CALLS[kind]
+    assert refusals >= LEAST_CALLS[kind] / 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
+def test_a_disk_that_is_really_full(tmp_path):
+    (tmp_path / "old").mkdir()
+    _faults.write("coco", OLD, tmp_path / "old")
+    before = _bytes(tmp_path)
+    code = (
+        "import sys, resource, signal; sys.path.insert(0, sys.argv[1])\n"
+        "import _faults; from pathlib import Path\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "from napari_sam_amg.errors import WriteError\n"
+        "try:\n    _faults.write('coco', _faults.sample('newer'), Path(sys.argv[2]))\n"
+        "except WriteError as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(_faults.__file__).parent), str(tmp_path / "old")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "file too large" in done.stdout
+    assert str(tmp_path / "old" / "result") in done.stdout
+    assert _bytes(tmp_path) == before
+
+
+def _names(path: Path) -> list[str]:
+    return sorted(p.name for p in path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("relative", "message"),
+    [
+        ("n" * 300, "shorter name"),
+        ("/".join(["n" * 200] * 30), "shorter"),
+        ("file/below", "cannot be written"),
+        ("folder", "is a folder"),
+        ("nul\0l", "no name of a file"),
+    ],
+)
+def test_targets_that_cannot_be(relative, message, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WriteError, match=message), atomic.write_file(tmp_path / relative):
+        pass
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
+def test_an_interruption_leaves_nothing(error, tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(error):
+        _write_file_and_fail(tmp_path / "a", error)
+    assert _names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["result.txt", "01.png", "0.PNG", "-1.png", "0.png.txt", "run.json.bak", "\u0661.png", ".x"],
+)
+def test_a_folder_of_anything_else_is_never_replaced(name, tmp_path):
+    _faults.write("png", OLD, tmp_path)
+    (tmp_path / "result" / name).write_text("mine")
+    before = _bytes(tmp_path)
+    with pytest.raises(WriteError, match="more than an earlier result"):
+        _faults.write("png", NEW, tmp_path)
+    assert _bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", ["folder", "link"])
+def test_only_regular_files_count_as_ours(what, tmp_path):
+    _faults.write("png", OLD, tmp_path)
+    (tmp_path / "outside").write_text("mine")
+    inside = tmp_path / "result" / "9.png"
+    if what == "folder":
+        inside.mkdir()
+    else:
+        inside.symlink_to(tmp_path / "outside")
+    with pytest.raises(WriteError, match=r"9\.png"):
+        _faults.write("png", NEW, tmp_path)
+    assert (tmp_path / "outside").read_text() == "mine"
+
+
+def test_leftovers_of_others_stay(tmp_path):
+    foreign = ["result.tmp-notes", "result.tmp-0123456789abcdefX", "other.tmp-0123456789abcdef"]
+    for name in [*foreign, "result.tmp-0123456789abcdef"]:
+        (tmp_path / name).write_text("x")
+    _faults.write("coco", NEW, tmp_path)
+    assert _names(tmp_path) == sorted([*foreign, "result"])
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "\u00e9" * 127, "\U0001f600" * 63])
+def test_the_longest_names(name, tmp_path):
+    with atomic.write_file(tmp_path / name) as file:
+        staged = [n for n in _names(tmp_path) if ".tmp-" in n]
+        assert len(staged) == 1
+        assert atomic.leftovers(tmp_path / name) == [tmp_path / staged[0]]
+        file.write(b"new")
+    assert _names(tmp_path) == [name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "result").symlink_to(tmp_path / "real" / "file")
+    with atomic.write_file(tmp_path / "result") as file:
+        file.write(b"new")
+    assert (tmp_path / "result").is_symlink()
+    assert (tmp_path / "real" / "file").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+def test_files_are_as_readable_as_any_other(tmp_path):
+    (tmp_path / "plain").write_text("x")
+    _faults.write("coco", NEW, tmp_path)
+    modes = {(tmp_path / n).stat().st_mode for n in ("plain", "result")}
+    assert len(modes) == 1

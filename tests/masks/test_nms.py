@@ -1,0 +1,56 @@
+"""Suppression of duplicates, against a plain loop in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from _scale import scaled
+from napari_sam_amg.masks.nms import suppress
+
+
+def by_loop(boxes, scores, threshold):
+    left = np.argsort(-scores, kind="stable").tolist()
+    boxes = boxes.astype(np.float32)
+    kept = []
+    while left:
+        best = left.pop(0)
+        kept.append(best)
+        left = [i for i in left if not iou(boxes[best], boxes[i]) > threshold]
+    return kept
+
+
+def iou(one, other):
+    w = max(np.float32(0), min(one[2], other[2]) - max(one[0], other[0]))
+    h = max(np.float32(0), min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    union = areas[0] + areas[1] - w * h
+    return float(w * h / union) if union else 0.0
+
+
+@pytest.mark.parametrize("seed", range(scaled(300)))
+def test_equals_a_loop(seed):
+    rng = np.random.default_rng([11, seed])
+    count = int(rng.integers(0, 60))
+    corner = rng.integers(0, 12, (count, 2))
+    boxes = np.hstack([corner, corner + rng.integers(0, 12, (count, 2))])
+    scores = (rng.integers(0, 8, count) / 8).astype(np.float32)
+    threshold = float(rng.choice([0.0, 0.25, 0.5, 0.7, 1.0]))
+    kept = suppress(boxes, scores, threshold)
+    assert kept.dtype == np.int64
+    assert kept.tolist() == by_loop(boxes, scores, threshold)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "threshold", "kept"),
+    [
+        ([[0, 0, 4, 4], [0, 0, 4, 2]], [0.5, 0.9], 0.5, [1, 0]),  # exactly at the threshold
+        ([[0, 0, 4, 4], [0, 0, 4, 2]], [0.5, 0.9], 0.49, [1]),
+        ([[0, 0, 4, 4], [0, 0, 4, 4]], [0.5, 0.5], 0.7, [0]),  # a tie: the first stays
+        ([[3, 3, 3, 3], [3, 3, 3, 3]], [0.5, 0.9], 0.0, [1, 0]),  # one pixel has no area
+        ([], [], 0.7, []),
+    ],
+)
+def test_by_hand(boxes, scores, threshold, kept):
+    boxes = np.array(boxes, dtype=np.int64).reshape(-1, 4)
+    assert suppress(boxes, np.array(scores, dtype=np.float32), threshold).tolist() == kept

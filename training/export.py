@@ -1,0 +1,165 @@
+"""Turn a training checkpoint into the embedded model: float16 weights and a JSON card.
+
+    python training/export.py RUN/checkpoint.pt --recommended '{"pred_iou_thresh": 0.5}'
+
+Matrices are stored as float16, small tensors as float32; both are read back as float32, so
+a loaded model is exactly what this script wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from napari_sam_amg.models.architecture import ARCHITECTURES, build
+from napari_sam_amg.models.profiles import InputProfile
+from napari_sam_amg.parameters import AmgParameters
+
+log = logging.getLogger("export")
+NAME = "nuclei-nano"
+MAX_BYTES = 10_000_000
+SMALL = 4096
+"""Tensors of at most this many numbers keep float32: they cost nothing and matter most."""
+
+PROFILE = {
+    "resize": "stretch",
+    "percentiles": [0.1, 99.9],
+    "map_uint8": True,
+    "object_diameter": 40.0,
+}
+CARD = {
+    "name": NAME,
+    "title": "nuclei-nano (embedded)",
+    "description": "A small SAM 2 for cell nuclei in fluorescence and stained tissue, which comes "
+    "with the package and needs no download.",
+    "notes": "For nuclei only. Not Meta's weights, and no measure of them.",
+    "license": "BSD-3-Clause; trained on CC0 data",
+}
+
+
+def read_average(path: Path) -> tuple[dict[str, torch.Tensor], int | None]:
+    """Read the averaged weights of a training checkpoint, and its step if it says so."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    step = state.get("step")
+    return state["average"], None if step is None else int(step)
+
+
+def compress(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Store matrices as float16; refuse what does not survive it."""
+    out = {}
+    for name, tensor in weights.items():
+        dtype = torch.float32 if tensor.numel() <= SMALL or tensor.ndim < 2 else torch.float16
+        stored = tensor.detach().to(dtype).contiguous()
+        if not bool(torch.isfinite(stored).all()):
+            raise SystemExit(f"{name} has values that are not finite in {dtype}")
+        out[name] = stored
+    return out
+
+
+def export(
+    weights: dict[str, torch.Tensor],
+    folder: Path,
+    *,
+    recommended: dict[str, Any],
+    profile: dict[str, Any],
+    figures: dict[str, Any],
+    training: dict[str, Any],
+) -> dict[str, Any]:
+    """Write ``nuclei-nano.safetensors`` and ``nuclei-nano.json`` into `folder`.
+
+    Parameters
+    ----------
+    weights : dict
+        State dict of the model that ``ARCHITECTURES["nuclei-nano"]`` builds.
+    folder : Path
+        Made if it is missing.
+    recommended : dict
+        Parameters of automatic mask generation; checked.
+    profile : dict
+        Fields of `InputProfile`; checked.
+    figures, training : dict
+        What was measured, and how the model was made.
+
+    Returns
+    -------
+    dict
+        The card.
+    """
+    build(ARCHITECTURES[NAME]).load_state_dict(weights)
+    AmgParameters(**recommended)
+    InputProfile.from_json(profile)
+    data = safetensors.torch.save(compress(weights), metadata={"architecture": NAME})
+    if len(data) > MAX_BYTES:
+        raise SystemExit(f"{len(data)} bytes are more than the {MAX_BYTES} that fit the wheel")
+    card = {
+        **CARD,
+        "architecture": NAME,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size_bytes": len(data),
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "profile": profile,
+        "recommended": recommended,
+        "figures": figures,
+        "training": training,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{NAME}.safetensors").write_bytes(data)
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    (folder / f"{NAME}.json").write_text(text, encoding="utf-8")
+    return card
+
+
+def _json(text: str) -> dict[str, Any]:
+    """Read an argument that is a JSON object, or the path of a file that holds one."""
+    value = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return value
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of train.py")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).parents[1] / "src" / "napari_sam_amg" / "models" / "data",
+    )
+    for name, default, text in (
+        ("recommended", {}, "AMG parameters"),
+        ("profile", PROFILE, "input profile"),
+        ("figures", {}, "measured figures"),
+        ("training", {}, "how it was trained"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=_json, default=default, metavar="JSON", help=f"{text}, or a file"
+        )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Export, and say what was written."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments = parse_arguments()
+    weights, step = read_average(arguments.checkpoint)
+    card = export(
+        weights,
+        arguments.output,
+        recommended=arguments.recommended,
+        profile=arguments.profile,
+        figures=arguments.figures,
+        training={"steps": step, **arguments.training},
+    )
+    log.info("wrote %s: %d bytes, sha256 %s", NAME, card["size_bytes"], card["sha256"])
+
+
+if __name__ == "__main__":
+    main()
