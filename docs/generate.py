@@ -1,6 +1,6 @@
-"""Write the tables of flags into ``docs/command-line.md``, from the parser itself.
+"""Write the tables of the docs: flags from the parser, parameters from their model.
 
-Run ``python docs/generate.py`` after a change of flags; a test compares.
+Run ``python docs/generate.py`` after a change of flags or parameters; a test compares.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam_amg.cli.arguments import build_parser
+from napari_sam_amg.parameters import AmgParameters, group_of, limits
 
 if TYPE_CHECKING:
     import argparse
 
-PAGE = Path(__file__).parent / "command-line.md"
-START = "<!-- flags: written by docs/generate.py -->"
-END = "<!-- end of flags -->"
+FOLDER = Path(__file__).parent
+START = "<!-- tables: written by docs/generate.py -->"
+END = "<!-- end of tables -->"
 
 
-def tables() -> str:
+def flags() -> str:
     """Return the tables of all flags as Markdown, one for each group of ``--help``."""
     parts = []
     for group in build_parser()._action_groups:
@@ -44,12 +45,35 @@ def _row(action: argparse.Action) -> str:
     return f"| {flags} | {text.replace('|', chr(92) + '|')} |"
 
 
-def page(text: str) -> str:
-    """Return the text of the page with its tables made anew."""
-    before, _, rest = text.partition(START)
+def parameters() -> str:
+    """Return the tables of all parameters as Markdown, one for each group."""
+    groups: dict[str, list[str]] = {}
+    for name, field in AmgParameters.model_fields.items():
+        low, high, exclusive = limits(name)
+        span = ""
+        if low is not None:
+            bound = "or more" if high is None else f"to {'below ' if exclusive else ''}{high:g}"
+            span = f"{low:g} {bound}"
+        default = f"{field.default:.4g}" if isinstance(field.default, float) else field.default
+        row = f"| `{name}` | {default} | {span} | {field.description} |"
+        groups.setdefault(group_of(name), []).append(row)
+    head = "| parameter | default | range | what changes |\n|---|---|---|---|\n"
+    return "\n".join(
+        f"## {group.capitalize()}\n\n{head}" + "\n".join(rows) + "\n"
+        for group, rows in groups.items()
+    )
+
+
+PAGES = {"command-line.md": flags, "parameters.md": parameters}
+
+
+def page(name: str) -> str:
+    """Return the text of a page in `PAGES` with its tables made anew."""
+    before, _, rest = (FOLDER / name).read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n\n{tables()}\n{END}{after}"
+    return f"{before}{START}\n\n{PAGES[name]()}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    for page_name in PAGES:
+        (FOLDER / page_name).write_text(page(page_name), "utf-8")

@@ -60,10 +60,10 @@ def _damaged_bytes(data: bytes, chance: random.Random) -> bytes:
 
 def main() -> None:
     folder, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    import _faults
     import tifffile
     from PIL import Image
 
+    import _faults
     from napari_sam_amg import formats
     from napari_sam_amg.errors import ImageError, ReadError
     from napari_sam_amg.masks import Masks

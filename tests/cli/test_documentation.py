@@ -6,19 +6,22 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 from napari_sam_amg.cli.arguments import build_parser
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_tables_of_flags_are_those_of_the_parser() -> None:
+@pytest.mark.parametrize("name", ["command-line.md", "parameters.md"])
+def test_the_tables_are_those_of_the_source(name: str) -> None:
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    text = (DOCS / "command-line.md").read_text("utf-8")
-    assert text == generate.page(text), "run python docs/generate.py"
+    text = (DOCS / name).read_text("utf-8")
+    assert text == generate.page(name), "run python docs/generate.py"
 
 
 def test_every_flag_is_described_and_no_other_is_named() -> None:

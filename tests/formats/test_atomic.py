@@ -169,6 +169,16 @@ def test_a_disk_that_is_really_full(tmp_path):
     assert _bytes(tmp_path) == before
 
 
+@pytest.mark.parametrize(("kind", "files"), [("png", 7), ("coco", 1), ("rle", 2), ("labels", 1)])
+def test_all_is_on_disk_before_it_takes_its_place(kind, files, tmp_path):
+    """What a kill cannot show, but a power cut would."""
+    with _faults.Faults(None, None).watching() as faults:
+        _faults.write(kind, NEW, tmp_path)
+    first = min(faults.calls.index(c) for c in ("replace", "rename") if c in faults.calls)
+    assert faults.calls[:first].count("fsync") >= files
+    assert "write" not in faults.calls[first:]
+
+
 def _names(path: Path) -> list[str]:
     return sorted(p.name for p in path.iterdir())
 

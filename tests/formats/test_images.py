@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import struct
@@ -88,6 +89,21 @@ def test_pixels_are_exact(name, tmp_path):
     assert found.dtype == wanted.dtype
     assert found.flags.writeable
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_pixels_that_would_change_are_refused(tmp_path):
+    """Pillow takes unsigned 32-bit pixels for signed ones."""
+    data = _pillow(np.abs(INTEGER), "TIFF", compression="tiff_lzw")
+    signed, unsigned = struct.pack("<HHII", 339, 3, 1, 2), struct.pack("<HHII", 339, 3, 1, 1)
+    assert data.count(signed) == 1
+    (tmp_path / "x.tif").write_bytes(data)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), np.abs(INTEGER))
+    (tmp_path / "x.tif").write_bytes(data.replace(signed, unsigned))
+    if importlib.util.find_spec("imagecodecs") is not None:
+        assert read_image(tmp_path / "x.tif").dtype == np.uint32
+        return
+    with pytest.raises(ImageError, match=r"compression \(LZW\) may need the package imagecodecs"):
+        read_image(tmp_path / "x.tif")
 
 
 @pytest.mark.parametrize("array", [GREY, COLOUR])

@@ -131,6 +131,7 @@ HOSTILE = {
     "long": ({"size": [4, 4], "counts": [3, 14]}, "add up to 17"),
     "none": ({"size": [4, 4], "counts": []}, "add up to 0"),
     "negative": ({"size": [4, 4], "counts": [20, -4]}, "a run has"),
+    "negative, small": ({"size": [4, 4], "counts": [10, 10, -4]}, "a run has -4"),
     "one too long": ({"size": [4, 4], "counts": [0, 2**40]}, "a run has"),
     "beyond int64": ({"size": [4, 4], "counts": [2**70]}, "larger than any image"),
     "wraps to 16": ({"size": [4, 4], "counts": [2**63 - 1, 2**63 - 1, 18]}, "a run has"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from _masks import Scene
 from _scale import scaled
@@ -170,6 +171,49 @@ def test_stability_is_derived_and_nan_fails_only_a_threshold(few):
     np.testing.assert_array_equal(few.stability_score, np.float32([0.9, 1.0, np.nan]))
     assert len(few.select(stability_score_thresh=0.01)) == 1
     assert np.isnan(few.select().stability_score).sum() == 1
+
+
+@pytest.mark.parametrize(("high", "threshold"), [(95, 0.95), (90, 0.9), (80, 0.8), (60, 0.6)])
+def test_stability_is_compared_in_float32(high, threshold):
+    """As torch does, where the quotient and the threshold may both round down."""
+    kept = (torch.tensor(high).int() / torch.tensor(100).int() >= threshold).item()
+    store = MaskStore.from_windows((9, 9), [(0, 0, np.ones((4, 4), dtype=bool))])
+    proposals = Proposals(
+        store,
+        MaskTable.unknown(store),
+        area_high=[high],
+        area_low=[100],
+        crop_index=[0],
+        crop_boxes_all=[(0, 0, 9, 9)],
+        parameters=AmgParameters(pred_iou_thresh=0.0),
+        floor=0.0,
+    )
+    assert kept
+    assert len(proposals.select(stability_score_thresh=threshold)) == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "crop", "areas"),
+    [(0.3, 0.9, [400, 360]), (0.3, 0.7, [400]), (0.5, 0.5, [400])],
+)
+def test_cleaned_masks_are_compared_by_the_larger_threshold(box, crop, areas):
+    """An island keeps two boxes apart; once it is gone they overlap by about 0.9."""
+    plain = np.ones((20, 20), dtype=bool)
+    split = np.zeros((90, 90), dtype=bool)
+    split[:20, :18] = split[89, 89] = True
+    store = MaskStore.from_windows((100, 100), [(5, 5, plain), (5, 5, split)])
+    proposals = Proposals(
+        store,
+        MaskTable.unknown(store, predicted_iou=[0.85, 0.9]),
+        area_high=[1, 1],
+        area_low=[1, 1],
+        crop_index=[0, 0],
+        crop_boxes_all=[(0, 0, 100, 100)],
+        parameters=AmgParameters(min_mask_region_area=5),
+        floor=0.0,
+    )
+    masks = proposals.select(box_nms_thresh=box, crop_nms_thresh=crop)
+    assert masks.areas.tolist() == areas
 
 
 def test_result_carries_rule_mode_and_provenance(few):

@@ -61,6 +61,7 @@ def drawn(*rows):
         (drawn("####", "###."), 2, drawn("####", "####"), True),  # what surrounds it is small
         (drawn("####", "####"), 100, drawn("####", "####"), True),
         # At a tie OpenCV's first is the one whose 2x2 block comes first, here the lower left.
+        (drawn("....", "...#", "#...", "...."), 2, drawn("....", "...#", "....", "...."), True),
         (drawn("...#", "#...", "....", "...."), 2, drawn("....", "#...", "....", "...."), True),
     ],
 )

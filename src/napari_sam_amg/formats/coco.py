@@ -6,6 +6,7 @@ mask, and ``info`` the provenance of each image; `read_coco` brings all of it ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -127,7 +128,8 @@ def _annotations(
                 **_shape_of(masks, index, segmentation),
                 "area": int(masks.areas[index]),
                 "iscrowd": 0,
-                "score": iou,
+                # Some readers take no null here, so an unknown score is left out.
+                **({} if math.isnan(iou) else {"score": iou}),
                 "label": index + 1,
                 "predicted_iou": iou,
                 "stability_score": float(masks.stability_score[index]),

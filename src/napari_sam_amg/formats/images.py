@@ -66,7 +66,7 @@ def read_image(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[An
     except ReadError as error:
         raise ImageError(str(error)) from error
     if head.startswith(SIGNATURE):
-        _check_png(data, path, max_pixels)
+        _check_png(data, path)
     elif not head.startswith((b"\xff\xd8\xff", b"BM")):
         raise ImageError(f"{path} is no PNG, JPEG, BMP or TIFF image; convert it to one of these")
     try:
@@ -113,12 +113,11 @@ def _opened(data: bytes) -> ImageFile:
     return (BmpImageFile if data.startswith(b"BM") else JpegImageFile)(io.BytesIO(data))
 
 
-def _check_png(data: bytes, path: AnyPath, max_pixels: int) -> None:
+def _check_png(data: bytes, path: AnyPath) -> None:
     try:
         header = png_header(data)
     except ReadError as error:
         raise ImageError(f"{path}: {error}") from None
-    _check_pixels(path, header.height, header.width, max_pixels)
     if header.depth == 16 and header.kind != "grey":
         raise ImageError(
             f"{path} is a 16-bit {header.kind} PNG, which cannot be read without losing bits; "

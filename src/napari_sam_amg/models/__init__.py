@@ -5,8 +5,9 @@ Names are loaded on first use: listing models loads no torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_sam_amg._lazy import attach
 
 if TYPE_CHECKING:
     from napari_sam_amg.models.devices import choose_device
@@ -39,13 +40,7 @@ __all__ = [
     "resolve",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = attach(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

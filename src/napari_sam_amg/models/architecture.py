@@ -181,9 +181,7 @@ def _build(a: Architecture) -> SAM2Base:
         out_dim=a.mem_dim,
         in_dim=a.d_model,
         position_encoding=PositionEmbeddingSine(num_pos_feats=a.mem_dim, normalize=True),
-        mask_downsampler=MaskDownSampler(
-            embed_dim=a.d_model, kernel_size=3, stride=2, padding=1
-        ),
+        mask_downsampler=MaskDownSampler(embed_dim=a.d_model, kernel_size=3, stride=2, padding=1),
         fuser=Fuser(CXBlock(dim=a.d_model, layer_scale_init_value=1e-6), num_layers=2),
     )
     return SAM2Base(

@@ -1,0 +1,33 @@
+"""The examples in docs/formats.md run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_sam_amg.formats import write_coco
+
+TEXT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) == 8
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_examples_run(number, tmp_path, monkeypatch, random_masks):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("images", "annotations"):
+        (tmp_path / folder).mkdir()
+    masks = random_masks(np.random.default_rng(3), shape=(30, 40), count=5)
+    Image.new("RGB", (40, 30)).save("images/a.png")
+    write_coco({"a.png": masks}, "annotations/instances_default.json")
+    exec(compile(EXAMPLES[number], "formats.md", "exec"), {})  # noqa: S102 - our own text
