@@ -39,7 +39,7 @@ def main() -> None:
     generator = AutomaticMaskGenerator("nuclei-nano", device="cpu")
     out = Path(__file__).parent / "images"
     out.mkdir(exist_ok=True)
-    for name in ("fluorescence", "tissue"):
+    for name in ("fluorescence",):
         with as_file(files("napari_sam_amg") / "data" / "samples" / f"{name}.png") as path:
             image = iio.imread(path)
         labels = generator.segment(image, name=name).to_labels()

@@ -30,3 +30,23 @@ def sample_images(sample_paths) -> list[np.ndarray]:
     import imageio.v3 as iio
 
     return [iio.imread(path) for path in sample_paths]
+
+
+@pytest.fixture(scope="session")
+def nano():
+    """The embedded model."""
+    from napari_sam_amg import load_model
+
+    return load_model("nuclei-nano", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small(nano):
+    """The embedded weights with a 128 pixel input: sixteen times quicker on small images."""
+    from dataclasses import replace
+
+    from napari_sam_amg.models.architecture import ARCHITECTURES, build
+
+    model = build(replace(ARCHITECTURES["nuclei-nano"], image_size=128))
+    model.load_state_dict(nano.state_dict())
+    return model

@@ -1,6 +1,7 @@
 """Score a model on a folder laid out like BBBC038, or tune its thresholds.
 
     python training/evaluate.py DATA/val                        # AP50, AP75 of nuclei-nano
+    python training/evaluate.py DATA/val --labels OUT           # label TIFFs of the command line
     python training/evaluate.py DATA/val --baseline             # Otsu and watershed
     python training/evaluate.py DATA/train --fold 7 --tune      # on a held-out fold only
 
@@ -74,9 +75,9 @@ def score(labels: np.ndarray, truth: np.ndarray) -> list[float]:
 def tune(proposals: dict[str, Any], truths: dict[str, np.ndarray], floor: float) -> None:
     """Print the thresholds with the best mean of AP50 and AP75 over the given images."""
     grid = itertools.product(
-        np.arange(max(floor, 0.3), 0.86, 0.05).round(2),
-        (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9),
-        (0.3, 0.5, 0.7),
+        np.arange(floor, 0.86, 0.05).round(2),
+        (0.0, 0.3, 0.5, 0.7, 0.9),
+        (0.3, 0.5),
     )
     results = []
     for iou, stability, nms in grid:
@@ -106,11 +107,13 @@ def main() -> None:
     parser.add_argument("--fold", type=int, help="only this held-out fold of 8 (see train.py)")
     parser.add_argument("--every", type=int, default=1, help="only every n-th image")
     parser.add_argument("--baseline", action="store_true", help="Otsu and watershed instead")
+    parser.add_argument("--labels", type=Path, help="score NAME.tif label images in this folder")
     parser.add_argument("--tune", action="store_true", help="sweep thresholds; never on val/")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     from napari_sam_amg import AutomaticMaskGenerator
+    from napari_sam_amg.formats import read_labels
 
     generator = AutomaticMaskGenerator(arguments.model, **arguments.parameters)
     fields = read_fields(arguments.data)
@@ -118,13 +121,16 @@ def main() -> None:
     if arguments.fold is not None:
         names = split_names({n: fields[n][0] for n in names}, arguments.fold, 8)[1]
     looks = {name: fields[name][1] if name in fields else "" for name in names}
-    floor = 0.3 if arguments.tune else 0.0
+    floor = 0.25 if arguments.tune else 0.0
     scores, proposals, truths = {}, {}, {}
     for name in names[:: arguments.every]:
         image = iio.imread(arguments.data / "images" / name)
         truth = iio.imread(arguments.data / "labels" / name)
         if arguments.baseline:
             scores[name] = score(otsu_watershed(image), truth)
+        elif arguments.labels:
+            labels = read_labels((arguments.labels / name).with_suffix(".tif"))
+            scores[name] = score(labels, truth)
         elif arguments.tune:
             truths[name] = truth
             proposals[name] = generator.propose(image, floor=floor)

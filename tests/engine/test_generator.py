@@ -13,25 +13,24 @@ import torch
 from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 
 from _scale import FULL
-from napari_sam_amg import AmgParameters, AutomaticMaskGenerator, load_model
+from napari_sam_amg import AmgParameters, AutomaticMaskGenerator
 from napari_sam_amg.errors import ImageError, ParameterError, SamAmgError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, SELECT_PARAMETERS
 
-KEEP_MOST = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3}
-
-
-@pytest.fixture(scope="module")
-def nano():
-    return load_model("nuclei-nano", device="cpu")
+KEEP_MOST = {
+    "pred_iou_thresh": 0.05,
+    "stability_score_thresh": 0.05,
+    "box_nms_thresh": 0.9,
+}
 
 
 @pytest.fixture(scope="module")
 def image(sample_images):
-    return sample_images[0][:240, :300]
+    return sample_images[0][40:280, 250:560]
 
 
-def _generator(nano, **parameters):
-    return AutomaticMaskGenerator(nano, **({"points_per_side": 8} | KEEP_MOST | parameters))
+def _generator(model, **parameters):
+    return AutomaticMaskGenerator(model, **({"points_per_side": 8} | KEEP_MOST | parameters))
 
 
 def _same(a, b) -> None:
@@ -43,13 +42,13 @@ def _same(a, b) -> None:
         }
 
 
-def test_defaults_are_those_of_sam2(nano):
+def test_defaults_are_those_of_sam2(small):
     import inspect
 
     signature = inspect.signature(SAM2AutomaticMaskGenerator)
     for name in SAM2_PARAMETERS:
         assert getattr(AmgParameters(), name) == signature.parameters[name].default
-        assert getattr(AutomaticMaskGenerator(nano).parameters, name) == getattr(
+        assert getattr(AutomaticMaskGenerator(small).parameters, name) == getattr(
             AmgParameters(), name
         )
 
@@ -67,27 +66,35 @@ def test_a_name_brings_its_recommendation_and_arguments_win():
 
 
 @pytest.mark.parametrize("layers", [0, 1])
-def test_generate_segment_and_select_agree(nano, image, layers):
-    generator = _generator(nano, crop_n_layers=layers, points_per_side=6)
+def test_generate_segment_and_select_agree(small, image, layers):
+    generator = _generator(small, crop_n_layers=layers, points_per_side=6)
     records = generator.generate(image)
-    assert len(records) > 3
+    assert len(records) >= 3
     _same(records, generator.segment(image).records("binary_mask"))
     _same(records, generator.propose(image).select().records("binary_mask"))
 
 
+CROPPED = {"crop_n_layers": 1, "points_per_side": 6}
+
+
+@pytest.fixture(scope="module")
+def proposals(small, image):
+    return _generator(small, **CROPPED).propose(image)
+
+
 THRESHOLDS = [
-    {"pred_iou_thresh": 0.6},
+    {"pred_iou_thresh": 0.4},
     {"pred_iou_thresh": 0.0},
-    {"stability_score_thresh": 0.8},
+    {"stability_score_thresh": 0.6},
     {"stability_score_thresh": 0.0},
     {"box_nms_thresh": 0.3},
     {"box_nms_thresh": 1.0},
     {"crop_nms_thresh": 0.2},
     {"min_mask_region_area": 40},
-    {"min_area": 100},
-    {"max_area": 400},
+    {"min_area": 900},
+    {"max_area": 900},
     {"exclude_border": True},
-    {"pred_iou_thresh": 0.5, "box_nms_thresh": 0.4, "min_area": 60, "max_area": 900},
+    {"pred_iou_thresh": 0.2, "box_nms_thresh": 0.4, "min_area": 300, "max_area": 5000},
 ]
 
 
@@ -96,34 +103,31 @@ def test_thresholds_cover_everything_that_select_takes():
 
 
 @pytest.mark.parametrize("chosen", THRESHOLDS, ids=str)
-def test_select_equals_a_fresh_run(nano, image, chosen):
-    base = {"crop_n_layers": 1, "points_per_side": 6}
-    proposals = _generator(nano, **base).propose(image)
-    fresh = _generator(nano, **base, **chosen).segment(image)
+def test_select_equals_a_fresh_run(small, image, proposals, chosen):
+    fresh = _generator(small, **CROPPED, **chosen).segment(image)
     found = proposals.select(**chosen)
     _same(found.records("binary_mask"), fresh.records("binary_mask"))
     assert found.provenance["parameters"] == fresh.provenance["parameters"]
 
 
-def test_thresholds_change_something(nano, image):
-    proposals = _generator(nano, crop_n_layers=1, points_per_side=6).propose(image)
+def test_thresholds_change_something(proposals):
     counts = {str(c): len(proposals.select(**c)) for c in THRESHOLDS}
     assert len(set(counts.values())) > 4, counts
 
 
-def test_floor(nano, image):
-    generator = _generator(nano)
-    high = generator.propose(image, floor=0.5)
+def test_floor(small, image):
+    generator = _generator(small)
+    high = generator.propose(image, floor=0.3)
     assert len(high) < len(generator.propose(image))
-    assert (high.predicted_iou > 0.5).all()
-    with pytest.raises(ParameterError, match=r"0\.5"):
-        high.select(pred_iou_thresh=0.4)
+    assert (high.predicted_iou > 0.3).all()
+    with pytest.raises(ParameterError, match=r"0\.3"):
+        high.select(pred_iou_thresh=0.2)
     with pytest.raises(ParameterError, match="floor"):
         generator.propose(image, floor=-1)
 
 
-def test_steps_count_up_and_end_with_the_result(nano, image):
-    generator = _generator(nano, points_per_side=8, points_per_batch=20, crop_n_layers=1)
+def test_steps_count_up_and_end_with_the_result(small, image):
+    generator = _generator(small, points_per_side=8, points_per_batch=20, crop_n_layers=1)
     steps = list(generator.steps(image))
     assert [s.done for s in steps] == list(range(1, steps[0].total + 1))
     assert {s.total for s in steps} == {5 * (1 + 4) + 1}
@@ -132,8 +136,8 @@ def test_steps_count_up_and_end_with_the_result(nano, image):
     _same(steps[-1].result.records("binary_mask"), generator.generate(image))
 
 
-def test_a_cancelled_run_keeps_what_it_found(nano, image):
-    generator = _generator(nano, points_per_batch=16)
+def test_a_cancelled_run_keeps_what_it_found(small, image):
+    generator = _generator(small, points_per_batch=16)
     counts = []
     for step in generator.steps(image):
         counts.append(len(step.partial()))
@@ -141,12 +145,12 @@ def test_a_cancelled_run_keeps_what_it_found(nano, image):
             break
     assert counts[0] == 0
     assert 0 < counts[-1] < len(generator.segment(image))
-    _same(generator.generate(image), _generator(nano).generate(image))
+    _same(generator.generate(image), _generator(small).generate(image))
 
 
-def test_batch_size_and_repetition_do_not_change_a_byte(nano, image):
+def test_batch_size_and_repetition_do_not_change_a_byte(small, image):
     results = [
-        _generator(nano, points_per_side=10, points_per_batch=batch).generate(image)
+        _generator(small, points_per_side=10, points_per_batch=batch).generate(image)
         for batch in (7, 16, 64, 256, 64)
     ]
     assert len(results[0]) > 3
@@ -154,8 +158,8 @@ def test_batch_size_and_repetition_do_not_change_a_byte(nano, image):
         _same(results[0], other)
 
 
-def test_one_generator_serves_many_threads(nano, image):
-    generator = _generator(nano, points_per_side=4)
+def test_one_generator_serves_many_threads(small, image):
+    generator = _generator(small, points_per_side=4)
     crops = [image[:, i * 40 : i * 40 + 120] for i in range(4)]
     serial = [generator.generate(crop) for crop in crops]
     generator.clear_cache()
@@ -176,11 +180,11 @@ def test_one_generator_serves_many_threads(nano, image):
         _same(records, serial[(worker + repetition) % 4])
 
 
-def test_features_are_encoded_once(nano, image, monkeypatch):
+def test_features_are_encoded_once(small, image, monkeypatch):
     calls = []
-    original = nano.forward_image
-    monkeypatch.setattr(nano, "forward_image", lambda x: calls.append(1) or original(x))
-    generator = _generator(nano, points_per_side=2)
+    original = small.forward_image
+    monkeypatch.setattr(small, "forward_image", lambda x: calls.append(1) or original(x))
+    generator = _generator(small, points_per_side=2)
     generator.generate(image)
     generator.generate(image.copy())
     assert len(calls) == 1
@@ -190,7 +194,7 @@ def test_features_are_encoded_once(nano, image, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(240, 300), (300, 240), (128, 500)])
-def test_a_padded_profile_equals_a_hand_padded_square(nano, sample_images, shape):
+def test_a_padded_profile_equals_a_hand_padded_square(small, sample_images, shape):
     import dataclasses
 
     image = np.repeat(sample_images[0][: shape[0], : shape[1], None], 3, axis=2)
@@ -202,7 +206,7 @@ def test_a_padded_profile_equals_a_hand_padded_square(nano, sample_images, shape
 
     def run(array, points, resize):
         generator = AutomaticMaskGenerator(
-            nano,
+            small,
             point_grids=[points],
             box_nms_thresh=1.0,
             pred_iou_thresh=0.0,
@@ -223,18 +227,18 @@ def test_a_padded_profile_equals_a_hand_padded_square(nano, sample_images, shape
     np.testing.assert_array_equal(padded.predicted_iou, by_hand.predicted_iou[kept])
 
 
-def test_fast_precision_finds_the_same_objects(nano, image):
+def test_fast_precision_finds_the_same_objects(small, image):
     from parity_tools import compare
 
     parameters = {"points_per_side": 12, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}
-    exact = AutomaticMaskGenerator(nano, **parameters)
-    fast = AutomaticMaskGenerator(nano, precision="fast", **parameters)
+    exact = AutomaticMaskGenerator(small, **parameters)
+    fast = AutomaticMaskGenerator(small, precision="fast", **parameters)
     result = compare(exact.generate(image), fast.generate(image), parameters)
     assert result.f1(0.75) > 0.8
     assert fast.segment(image).provenance["precision"] == "fast"
 
 
-def test_provenance_says_what_made_a_result(nano, image):
+def test_provenance_says_what_made_a_result(small, image):
     import json
 
     masks = AutomaticMaskGenerator("nuclei-nano", device="cpu").segment(image, name="field 3")
@@ -274,19 +278,19 @@ def test_a_model_of_a_wrong_kind_is_refused(model):
         AutomaticMaskGenerator(model)
 
 
-def test_a_model_stays_where_it_is(nano):
+def test_a_model_stays_where_it_is(small):
     with pytest.raises(ParameterError, match="cpu"):
-        AutomaticMaskGenerator(nano, device="cuda")
+        AutomaticMaskGenerator(small, device="cuda")
 
 
-def test_bad_images_are_refused_by_name(nano):
+def test_bad_images_are_refused_by_name(small):
     with pytest.raises(ImageError, match="my stack"):
-        _generator(nano).generate(np.zeros((3, 4, 5, 6)), name="my stack")
+        _generator(small).generate(np.zeros((3, 4, 5, 6)), name="my stack")
 
 
-def test_out_of_memory_halves_the_group_and_changes_nothing(nano, image, monkeypatch):
-    expected = _generator(nano).generate(image)
-    decoder = nano.sam_mask_decoder
+def test_out_of_memory_halves_the_group_and_changes_nothing(small, image, monkeypatch):
+    expected = _generator(small).generate(image)
+    decoder = small.sam_mask_decoder
     original, sizes = decoder.forward, []
 
     def limited(**keywords):
@@ -297,12 +301,12 @@ def test_out_of_memory_halves_the_group_and_changes_nothing(nano, image, monkeyp
         return original(**keywords)
 
     monkeypatch.setattr(decoder, "forward", limited)
-    found = _generator(nano).generate(image)
+    found = _generator(small).generate(image)
     assert max(sizes) > 4
     assert len(found) == len(expected)
     monkeypatch.setattr(decoder, "forward", lambda **_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(SamAmgError, match="too little memory"):
-        _generator(nano).generate(image)
+        _generator(small).generate(image)
 
 
 MEMORY = """
@@ -314,8 +318,7 @@ MEMORY = """
     generator = AutomaticMaskGenerator(
         "nuclei-nano", device="cpu", points_per_side=32, box_nms_thresh=1.0, **thresholds
     )
-    image = np.tile(np.load(sys.argv[1]), (8, 6))[:4096, :4096]
-    image = np.pad(image, ((0, 4096 - image.shape[0]), (0, 4096 - image.shape[1])), mode="wrap")
+    image = np.load(sys.argv[1])[:512, :512].repeat(8, axis=0).repeat(8, axis=1)
     generator.preview(image[:64, :64])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     masks = generator.segment(image)
@@ -327,7 +330,7 @@ MEMORY = """
 def test_memory_is_bounded_by_the_objects(sample_images, tmp_path):
     # 1,024 prompts on 4096x4096: sam2 would hold 12 GiB a batch. The full run filters nothing.
     np.save(tmp_path / "tile.npy", sample_images[0])
-    threshold = "0.0" if FULL else "0.3"
+    threshold = "0.0" if FULL else "0.2"
     done = subprocess.run(
         [
             sys.executable,

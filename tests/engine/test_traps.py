@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from _scale import FULL
-from napari_sam_amg import AutomaticMaskGenerator, load_model
+from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.decoder import Decoded
 from napari_sam_amg.engine.encoder import model_input
 from napari_sam_amg.engine.grid import Crop
 from napari_sam_amg.engine.scoring import Candidates, Cut, add_candidates
 from napari_sam_amg.engine.upsampling import Upsampler
 from napari_sam_amg.errors import ParameterError
-from napari_sam_amg.models.architecture import ARCHITECTURES, build
 from napari_sam_amg.parameters import AmgParameters
 from parity_tools import binary, reference
-
-
-@pytest.fixture(scope="module")
-def nano():
-    return load_model("nuclei-nano", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def small(nano):
-    """The same weights with a 128 pixel input: quick where masks need not be good."""
-    model = build(replace(ARCHITECTURES["nuclei-nano"], image_size=128))
-    model.load_state_dict(nano.state_dict())
-    return model
 
 
 @pytest.fixture(scope="module")

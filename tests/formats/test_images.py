@@ -172,6 +172,27 @@ def _patched(data: bytes, place: int, value: bytes) -> bytes:
 
 
 STACK = RNG.integers(0, 256, (3, 13, 17), dtype=np.uint8)
+
+
+def _ring() -> bytes:
+    """A page that leads to one without tags, which leads back."""
+    data = _tiff(GREY, photometric="minisblack", metadata=None)
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    data = _patched(data, first + 2 + 12 * entries, struct.pack("<I", len(data)))
+    return data + struct.pack("<HI", 0, first)
+
+
+def _of_size(data: bytes, side: int) -> bytes:
+    """Return a TIFF that claims to have side x side pixels."""
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        places = [tiff.pages[0].tags[code].offset for code in (256, 257)]
+    for place in places:
+        data = _patched(data, place + 2, struct.pack("<HII", 4, 1, side))
+    return data
+
+
+RING = _ring()
 REFUSED = {
     "empty": (b"", "is empty"),
     "text": (b"hello, world", "no PNG, JPEG, BMP or TIFF"),
@@ -197,12 +218,13 @@ REFUSED = {
         _tiff(DEEP, photometric="minisblack", compression="zlib")[:-40], "TIFF page|decoded",
     ),
     "tiff loop": (b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "TIFF page"),
+    "tiff pages in a ring": (RING, "TIFF page"),
     "tiff stack": (_tiff(STACK, photometric="minisblack"), "more than one image: 3 pages"),
     "tiff ome stack": (_tiff(STACK, ome=True, photometric="minisblack"), "more than one image"),
     "tiff imagej stack": (_tiff(STACK, imagej=True), "more than one image"),
     "tiff over the cap": (
-        _tiff(np.broadcast_to(np.uint8(0), (30_000, 30_000)), photometric="minisblack",
-              compression="zlib", rowsperstrip=3000), "30000 x 30000 pixels, more than",
+        _of_size(_tiff(GREY, photometric="minisblack", metadata=None), 30_000),
+        "30000 x 30000 pixels, more than",
     ),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from _scale import FULL
-from napari_sam_amg import AutomaticMaskGenerator, load_model
+from napari_sam_amg import AutomaticMaskGenerator
 from parity_tools import compare, random_hiera_tiny, random_parameters, reference
 
 SIZES = [(96, 131), (200, 200), (57, 240), (260, 301), (512, 512)]
@@ -33,11 +33,6 @@ def _check(model, image: np.ndarray, parameters: dict) -> None:
         for key in ("bbox", "crop_box", "point_coords"):
             np.testing.assert_allclose(a[key], b[key], atol=1e-3)
         assert a["area"] == pytest.approx(b["area"], rel=0.01, abs=2)
-
-
-@pytest.fixture(scope="module")
-def nano():
-    return load_model("nuclei-nano", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.formats.atomic import AnyPath
 
+_MOST_PAGES = 100_000
 _MOST_BYTES = 32
 """Of one pixel: four channels of eight bytes."""
 
@@ -49,6 +51,7 @@ def read_tiff(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> tuple[npt.NDArr
         raise ImageError(f"{path} cannot be read: there is no such file")
     with contextlib.ExitStack() as stack:
         try:
+            _check_chain(path)
             tiff = stack.enter_context(tifffile.TiffFile(path))
             series = tiff.series
             page = series[0].keyframe
@@ -67,6 +70,30 @@ def read_tiff(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> tuple[npt.NDArr
                 "save it uncompressed"
             ) from error
     return pixels, description
+
+
+def _check_chain(path: AnyPath) -> None:
+    """Refuse pages that lead back to an earlier one, round which tifffile goes for ever."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+        order = "<" if head[:2] == b"II" else ">"
+        big = 43 in head[2:4]
+        count_form, entry, offset_form = ("Q", 20, "Q") if big else ("H", 12, "I")
+        (offset,) = struct.unpack_from(order + offset_form, head, 8 if big else 4)
+        seen: set[int] = set()
+        while offset:
+            if offset in seen or len(seen) > _MOST_PAGES:
+                raise ValueError("the chain of pages does not end")
+            seen.add(offset)
+            file.seek(offset)
+            count = file.read(struct.calcsize(count_form))
+            if len(count) < struct.calcsize(count_form):
+                return
+            file.seek(struct.unpack(order + count_form, count)[0] * entry, os.SEEK_CUR)
+            following = file.read(struct.calcsize(offset_form))
+            if len(following) < struct.calcsize(offset_form):
+                return
+            (offset,) = struct.unpack(order + offset_form, following)
 
 
 def _check_form(path: AnyPath, series: list[tifffile.TiffPageSeries], max_pixels: int) -> None:
