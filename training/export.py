@@ -44,11 +44,19 @@ CARD = {
 }
 
 
-def read_average(path: Path) -> tuple[dict[str, torch.Tensor], int | None]:
-    """Read the averaged weights of a training checkpoint, and its step if it says so."""
+def read_weights(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], int | None]:
+    """Read the model's weights of a training checkpoint, and its step if it says so.
+
+    `kind` is "average" for the running mean over steps, better once training has slowed
+    down, or "last" for the weights of the last step, better while it learns fast.
+    """
     state = torch.load(path, map_location="cpu", weights_only=True)
-    step = state.get("step")
-    return state["average"], None if step is None else int(step)
+    step = None if state.get("step") is None else int(state["step"])
+    if kind == "average":
+        return state["average"], step
+    prefix = "model."
+    own = {k: v for k, v in state["trainee"].items() if k.startswith(prefix)}
+    return {k.removeprefix(prefix): v for k, v in own.items()}, step
 
 
 def compress(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -128,6 +136,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of train.py")
+    parser.add_argument("--weights", choices=("average", "last"), default="average")
     parser.add_argument(
         "--output",
         type=Path,
@@ -149,7 +158,7 @@ def main() -> None:
     """Export, and say what was written."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments = parse_arguments()
-    weights, step = read_average(arguments.checkpoint)
+    weights, step = read_weights(arguments.checkpoint, arguments.weights)
     card = export(
         weights,
         arguments.output,

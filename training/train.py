@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -195,6 +196,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--full-share", type=float, default=0.3, help="steps on whole canvases")
     parser.add_argument("--encoder-from", type=Path, help="checkpoint to take the encoder from")
+    parser.add_argument("--model-from", type=Path, help="exported .safetensors to go on from")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -240,6 +242,8 @@ def main() -> None:
         step = int(state["step"])
         log.info("resumed at step %d", step)
 
+    elif arguments.model_from:
+        trainee.model.load_state_dict(safetensors.torch.load_file(arguments.model_from))
     elif arguments.encoder_from:
         state = torch.load(arguments.encoder_from, weights_only=True)["trainee"]
         parts = ("model.image_encoder.", "dense_head.", "coarse_head.")

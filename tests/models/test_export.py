@@ -36,7 +36,7 @@ def options(script) -> dict:
 
 def test_a_loaded_model_is_what_was_written(script, options, nano_weights, tmp_path, monkeypatch):
     torch.save({"average": nano_weights, "step": 200}, tmp_path / "checkpoint.pt")
-    weights, step = script.read_average(tmp_path / "checkpoint.pt")
+    weights, step = script.read_weights(tmp_path / "checkpoint.pt", "average")
     assert step == 200
     card = script.export(weights, tmp_path, **options)
     data = (tmp_path / "nuclei-nano.safetensors").read_bytes()
