@@ -40,9 +40,9 @@ def _row(action: argparse.Action) -> str:
     if metavar is None and action.nargs != 0:
         metavar = action.dest.upper()
     value = f" {metavar}" if metavar else ""
-    flags = "<br>".join(f"`{flag}{value}`" for flag in action.option_strings)
+    forms = "<br>".join(f"`{flag}{value}`" for flag in action.option_strings)
     text = str(action.help).replace("%%", "%").replace("%(prog)s", "napari-sam-amg")
-    return f"| {flags} | {text.replace('|', chr(92) + '|')} |"
+    return f"| {forms} | {text.replace('|', chr(92) + '|')} |"
 
 
 def parameters() -> str:

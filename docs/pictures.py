@@ -35,15 +35,14 @@ def side_by_side(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Write one picture a sample."""
+    """Write the picture of the fluorescence sample."""
     generator = AutomaticMaskGenerator("nuclei-nano", device="cpu")
     out = Path(__file__).parent / "images"
     out.mkdir(exist_ok=True)
-    for name in ("fluorescence",):
-        with as_file(files("napari_sam_amg") / "data" / "samples" / f"{name}.png") as path:
-            image = iio.imread(path)
-        labels = generator.segment(image, name=name).to_labels()
-        iio.imwrite(out / f"{name}.png", side_by_side(image, labels))
+    with as_file(files("napari_sam_amg") / "data" / "samples" / "fluorescence.png") as path:
+        image = iio.imread(path)
+    labels = generator.segment(image, name="fluorescence").to_labels()
+    iio.imwrite(out / "fluorescence.png", side_by_side(image, labels))
 
 
 if __name__ == "__main__":

@@ -115,7 +115,9 @@ def main() -> None:
     from napari_sam_amg import AutomaticMaskGenerator
     from napari_sam_amg.formats import read_labels
 
-    generator = AutomaticMaskGenerator(arguments.model, **arguments.parameters)
+    needs_model = not (arguments.baseline or arguments.labels)
+    if needs_model:
+        generator = AutomaticMaskGenerator(arguments.model, **arguments.parameters)
     fields = read_fields(arguments.data)
     names = sorted(path.name for path in (arguments.data / "images").glob("*.png"))
     if arguments.fold is not None:

@@ -55,8 +55,8 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], int | 
     if kind == "average":
         return state["average"], step
     prefix = "model."
-    own = {k: v for k, v in state["trainee"].items() if k.startswith(prefix)}
-    return {k.removeprefix(prefix): v for k, v in own.items()}, step
+    trained = state["trainee"].items()  # the auxiliary heads of training stay behind
+    return {k.removeprefix(prefix): v for k, v in trained if k.startswith(prefix)}, step
 
 
 def compress(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

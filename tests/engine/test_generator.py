@@ -12,7 +12,7 @@ import pytest
 import torch
 from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 
-from _scale import FULL
+from _scale import FULL, scaled
 from napari_sam_amg import AmgParameters, AutomaticMaskGenerator
 from napari_sam_amg.errors import ImageError, ParameterError, SamAmgError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, SELECT_PARAMETERS
@@ -163,7 +163,7 @@ def test_one_generator_serves_many_threads(small, image):
     crops = [image[:, i * 40 : i * 40 + 120] for i in range(4)]
     serial = [generator.generate(crop) for crop in crops]
     generator.clear_cache()
-    runs = 50 if FULL else 1
+    runs = scaled(50)
     found: dict[tuple[int, int], list] = {}
 
     def work(worker: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -30,22 +29,6 @@ def checked_floor(floor: float) -> float:
     if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor <= 2:
         raise ParameterError(f"floor={floor!r}: use a number from 0 (keep all) to 2")
     return float(floor)
-
-
-def checked_contrast(contrast: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return (low, high) as floats if they make a range; ParameterError otherwise."""
-    if contrast is None:
-        return None
-    try:
-        low, high = (float(value) for value in contrast)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ParameterError(
-            f"contrast={contrast!r}: use two numbers (low, high) with low below high, the "
-            "values of the image that become black and white"
-        )
-    return low, high
 
 
 def load(

@@ -11,7 +11,6 @@ import torch
 
 from napari_sam_amg.engine.arguments import (
     Precision,
-    checked_contrast,
     checked_floor,
     checked_precision,
     load,
@@ -23,6 +22,7 @@ from napari_sam_amg.engine.provenance import describe
 from napari_sam_amg.engine.run import ModelCalls, Run, Step
 from napari_sam_amg.engine.scoring import Cut
 from napari_sam_amg.image import ModelInput, prepare_image
+from napari_sam_amg.intensity import check_contrast
 from napari_sam_amg.parameters import AmgParameters
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class AutomaticMaskGenerator:
     ) -> None:
         AmgParameters(**parameters)  # wrong ones are refused before anything is loaded
         self._precision = checked_precision(precision)
-        self._contrast = checked_contrast(contrast)
+        self._contrast = None if contrast is None else check_contrast(contrast)
         self.model, self.info = load(model, device, parameters)
         self.parameters = resolved(self.info, parameters)
         self._lock = threading.Lock()
