@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 CANVAS = 512
 """Side in pixels of the square that an image is stretched to, as the model does."""
 
-WAVELENGTHS = (48.0, 96.0, 192.0)
-"""Wavelengths in canvas pixels of the phases that encode an object's centre."""
+WAVELENGTHS = (48.0, 96.0, 192.0, 384.0, 768.0)
+"""Wavelengths in canvas pixels of the phases that encode an object's centre.
+
+The short ones tell neighbours apart; without the long ones places some 200 px away look
+the same as the object's own, and its mask repeats there."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +215,9 @@ def _crop(
         is_object.append(True)
         masks.append(F.avg_pool2d((inverse == index).float()[None, None], 4)[0, 0])
     background = labels == 0
-    near = background & (
-        F.max_pool2d((labels > 0).float()[None, None], 17, stride=1, padding=8)[0, 0] > 0
-    )
+    # A square window's maximum, one axis after the other: ten times quicker.
+    nearby = F.max_pool2d((labels > 0).float()[None, None], (17, 1), stride=1, padding=(8, 0))
+    near = background & (F.max_pool2d(nearby, (1, 17), stride=1, padding=(0, 8))[0, 0] > 0)
     for k in range(prompts - wanted):
         region = near if k % 2 and bool(near.any()) else background
         where = torch.nonzero(region.flatten())[:, 0]
@@ -246,7 +249,7 @@ def make_batch(
 
 
 def centre_phases(centres: torch.Tensor) -> torch.Tensor:
-    """Sine and cosine of centres: Bx2x... in canvas pixels to Bx12x...."""
+    """Sine and cosine of centres: Bx2x... in canvas pixels to Bx20x...."""
     parts = []
     for wavelength in WAVELENGTHS:
         angle = centres * (2 * math.pi / wavelength)

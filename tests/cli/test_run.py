@@ -50,11 +50,7 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-pytestmark = [
-    pytest.mark.usefixtures("generator"),
-    # pycocotools' own decoder, under NumPy 2.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.usefixtures("generator")
 
 
 def test_png_folders_as_amg_py_writes_them(tmp_path: Path, images: Any, spots: Any) -> None:

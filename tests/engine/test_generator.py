@@ -67,9 +67,9 @@ def test_a_name_brings_its_recommendation_and_arguments_win():
 
 @pytest.mark.parametrize("layers", [0, 1])
 def test_generate_segment_and_select_agree(small, image, layers):
-    generator = _generator(small, crop_n_layers=layers, points_per_side=6)
+    generator = _generator(small, crop_n_layers=layers, points_per_side=8)
     records = generator.generate(image)
-    assert len(records) >= 2
+    assert len(records) > 3
     _same(records, generator.segment(image).records("binary_mask"))
     _same(records, generator.propose(image).select().records("binary_mask"))
 
@@ -162,6 +162,7 @@ def test_one_generator_serves_many_threads(small, image):
     generator = _generator(small, points_per_side=4)
     crops = [image[:, i * 40 : i * 40 + 120] for i in range(4)]
     serial = [generator.generate(crop) for crop in crops]
+    assert sum(map(len, serial)) > 8
     generator.clear_cache()
     runs = scaled(50)
     found: dict[tuple[int, int], list] = {}
@@ -230,10 +231,11 @@ def test_a_padded_profile_equals_a_hand_padded_square(small, sample_images, shap
 def test_fast_precision_finds_the_same_objects(small, image):
     from parity_tools import compare
 
-    parameters = {"points_per_side": 12, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}
+    parameters = {"points_per_side": 12} | KEEP_MOST
     exact = AutomaticMaskGenerator(small, **parameters)
     fast = AutomaticMaskGenerator(small, precision="fast", **parameters)
     result = compare(exact.generate(image), fast.generate(image), parameters)
+    assert result.counts[0] > 3
     assert result.f1(0.75) > 0.8
     assert fast.segment(image).provenance["precision"] == "fast"
 
@@ -242,6 +244,7 @@ def test_provenance_says_what_made_a_result(small, image):
     import json
 
     masks = AutomaticMaskGenerator("nuclei-nano", device="cpu").segment(image, name="field 3")
+    assert len(masks) > 3
     provenance = masks.provenance
     assert json.loads(json.dumps(provenance)) == provenance
     assert provenance["model"]["name"] == "nuclei-nano"

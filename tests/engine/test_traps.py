@@ -27,11 +27,12 @@ EVERYTHING = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
 
 def test_no_mask_of_area_0_even_with_thresholds_at_0(small, image):
-    low = {"mask_threshold": 30.0, "points_per_side": 8, **EVERYTHING}
+    low = {"mask_threshold": 2.0, "points_per_side": 8, **EVERYTHING}
     records = AutomaticMaskGenerator(small, **low).generate(image)
     assert all(r["area"] > 0 for r in records)
     proposals = AutomaticMaskGenerator(small, **low).propose(image)
-    assert len(proposals) == 0 or (proposals.store.areas > 0).all()
+    assert 0 < len(proposals) < 3 * 8 * 8  # most masks have no pixel above this cutoff
+    assert (proposals.store.areas > 0).all()
 
 
 @pytest.mark.parametrize("layers", range(5 if FULL else 4))

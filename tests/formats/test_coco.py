@@ -20,11 +20,8 @@ from napari_sam_amg.errors import ReadError
 from napari_sam_amg.formats import read_coco, read_rle_json, rows, write_coco, write_rle_json
 from napari_sam_amg.masks import Masks
 
-pytestmark = [
-    # pycocotools 2.0.11 under NumPy 2.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context"),
-]
+# pycocotools 2.0.11 under NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context")
 
 SHAPE = (30, 40)
 

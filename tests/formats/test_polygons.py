@@ -12,9 +12,6 @@ from _scale import scaled
 from napari_sam_amg.errors import ReadError
 from napari_sam_amg.formats.polygons import from_polygons, to_polygons
 
-# pycocotools 2.0.11 under NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
-
 
 def _mask(rng) -> np.ndarray:
     noise = rng.random((int(rng.integers(1, 30)), int(rng.integers(1, 30))))

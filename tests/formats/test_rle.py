@@ -14,9 +14,6 @@ from _scale import scaled
 from napari_sam_amg.errors import ReadError
 from napari_sam_amg.formats import rle
 
-# pycocotools 2.0.11 under NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
-
 SHAPES = ["square", "row", "column", "pixel", "wide"]
 
 

@@ -16,9 +16,6 @@ from _scale import scaled
 from napari_sam_amg import formats
 from napari_sam_amg.errors import ParameterError, WriteError
 
-# pycocotools 2.0.11 under NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
-
 FILE_NAMES = [
     "plain.tif",
     "n\u00e4me \u65e5\u672c\u8a9e \U0001f600.png",
