@@ -33,7 +33,7 @@ def summary(comparisons: list[Comparison]) -> dict[str, Any]:
             for t in (0.5, 0.9, 0.99)
         },
         "mean IoU": round(float(np.mean([c.mean_iou for c in comparisons])), 6),
-        "identical sets": round(float(np.mean([c.same_order for c in comparisons])), 4),
+        "same order": round(float(np.mean([c.same_order for c in comparisons])), 4),
         "largest score difference": max(c.score_difference for c in comparisons),
         "unexplained": sum(c.unexplained for c in comparisons),
     }

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
-def random_hiera_tiny(seed: int, image_size: int = 256) -> SAM2Base:
+def random_hiera_tiny(seed: int, image_size: int = 256, spread: float = 40.0) -> SAM2Base:
     """Build Hiera-T with random weights whose masks and scores spread like real ones.
 
     The last layers of the hypernetworks and of the IoU head are scaled so that logits
-    have a spread of several units and predicted IoU covers most of 0 to 1; untouched
-    random weights give logits near zero and the same IoU for every mask.
+    have a spread of several units (`spread` times that of untouched weights) and predicted
+    IoU covers most of 0 to 1; untouched random weights give logits near zero and the same
+    IoU for every mask.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -34,7 +35,7 @@ def random_hiera_tiny(seed: int, image_size: int = 256) -> SAM2Base:
                     parameter.add_(0.1 * torch.randn_like(parameter))
             decoder = model.sam_mask_decoder
             for head in decoder.output_hypernetworks_mlps:
-                head.layers[-1].weight.mul_(40)
+                head.layers[-1].weight.mul_(spread)
             decoder.iou_prediction_head.layers[-1].weight.mul_(30)
     return model
 
@@ -118,7 +119,7 @@ class Comparison:
     score_difference : float
         Largest difference of predicted IoU or stability over pairs of IoU above 0.99.
     same_order : bool
-        Whether the sets are equal mask by mask, in order.
+        Whether mask i of one has an IoU above 0.99 with mask i of the other, for all i.
     unexplained : int
         Masks without a partner of IoU above 0.99 and without a decision within `eps` of
         its threshold.
@@ -155,7 +156,10 @@ def compare(
             np.zeros(0),
             0.0,
             not left_over,
-            sum(not _marginal(r, left_over, parameters, eps) for r in left_over),
+            sum(
+                not _marginal(r, [o for o in left_over if o is not r], parameters, eps)
+                for r in left_over
+            ),
         )
     shared = a @ b.T
     iou = shared / (a.sum(1)[:, None] + b.sum(1)[None] - shared)
@@ -170,19 +174,26 @@ def compare(
         ),
         default=0.0,
     )
+    # A mask is no duplicate of itself, nor of itself as the other side found it.
+    partner = {id(expected[i]): found[j] for i, j in zip(rows, columns, strict=True)}
+    partner |= {id(found[j]): expected[i] for i, j in zip(rows, columns, strict=True)}
+    everything = expected + found
     lonely = [r for i, r in enumerate(expected) if i not in rows[close]]
     lonely += [r for j, r in enumerate(found) if j not in columns[close]]
+    others = [
+        [o for o in everything if o is not r and o is not partner.get(id(r))] for r in lonely
+    ]
     return Comparison(
         (len(a), len(b)),
         matched,
         float(difference),
         len(a) == len(b) and bool((np.diag(iou) > 0.99).all()),
-        sum(not _marginal(r, expected + found, parameters, eps) for r in lonely),
+        sum(not _marginal(r, o, parameters, eps) for r, o in zip(lonely, others, strict=True)),
     )
 
 
 def _marginal(
-    record: Record, everything: list[Record], parameters: dict[str, Any], eps: float
+    record: Record, others: list[Record], parameters: dict[str, Any], eps: float
 ) -> bool:
     """Whether some decision on a mask was within `eps` of going the other way."""
     full = AmgParameters(**parameters)
@@ -191,7 +202,7 @@ def _marginal(
         abs(record["stability_score"] - full.stability_score_thresh) < eps,
     ]
     x, y, w, h = record["bbox"]
-    for other in everything:
+    for other in others:
         ox, oy, ow, oh = other["bbox"]
         width = max(0.0, min(x + w, ox + ow) - max(x, ox))
         height = max(0.0, min(y + h, oy + oh) - max(y, oy))
@@ -200,8 +211,7 @@ def _marginal(
         near += [
             abs(box_iou - full.box_nms_thresh) < eps,
             full.crop_n_layers > 0 and abs(box_iou - full.crop_nms_thresh) < eps,
-            other is not record
-            and box_iou > full.box_nms_thresh
+            box_iou > full.box_nms_thresh
             and abs(other["predicted_iou"] - record["predicted_iou"]) < eps,
         ]
     return any(near)

@@ -26,6 +26,16 @@ FORBIDDEN = {
 }
 
 
+LONG = {
+    "src/napari_sam_amg/models/download.py": "every way a download can fail, and what is said",
+    "src/napari_sam_amg/parameters.py": "half is the help of twenty parameters, once for all uses",
+    "src/napari_sam_amg/engine/generator.py": "the public class; most of it is documentation",
+    "src/napari_sam_amg/masks/collection.py": "the public class; most of it is documentation",
+    "src/napari_sam_amg/formats/rle.py": "both directions of one format, and its checks",
+    "training/train.py": "one script",
+}
+
+
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_source_is_free_of(name):
     assert len(SOURCES) > 25
@@ -40,10 +50,11 @@ def test_torch_load_is_always_restricted():
 
 
 def test_modules_are_of_a_readable_size():
-    sizes = {p.name: len(p.read_text("utf-8").splitlines()) for p in SOURCES}
-    # parameters.py: half of it is the help text of twenty parameters, once for all uses.
-    reasons = {"parameters.py", "train.py"}
-    assert {n: s for n, s in sizes.items() if s > 300 and n not in reasons} == {}
+    sizes = {
+        p.relative_to(ROOT).as_posix(): len(p.read_text("utf-8").splitlines()) for p in SOURCES
+    }
+    too_long = {name for name, size in sizes.items() if size > 250}
+    assert too_long == set(LONG)
 
 
 def test_the_manifest_is_one_file():

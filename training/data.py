@@ -13,6 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from napari_sam_amg.image import prepare_image
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,8 +24,7 @@ CANVAS = 512
 WAVELENGTHS = (48.0, 96.0, 192.0, 384.0, 768.0)
 """Wavelengths in canvas pixels of the phases that encode an object's centre.
 
-The short ones tell neighbours apart; without the long ones places some 200 px away look
-the same as the object's own, and its mask repeats there."""
+The short ones tell neighbours apart; without the long ones masks repeat 200 px away."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,13 @@ def read_fields(root: Path) -> dict[str, tuple[str, str]]:
         return {row["name"]: (row["field"], row["look"]) for row in csv.DictReader(file)}
 
 
-def stretch_contrast(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
-    """Map the given percentiles of all values to 0 and 255, as the model's profile does."""
-    lo, hi = np.percentile(image, [low, high])
-    scaled = (image.astype(np.float32) - lo) / max(float(hi - lo), 1.0)
-    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-
-
 def load_samples(root: Path) -> list[Sample]:
     """Read ``images/`` and ``labels/`` below `root` onto the canvas."""
     fields = read_fields(root)
     samples = []
     for path in sorted((root / "images").glob("*.png")):
-        image = stretch_contrast(iio.imread(path))
-        if image.ndim == 2:
-            image = np.repeat(image[..., None], 3, axis=2)
+        # Percentiles 0.1 and 99.9 become 0 and 255: the model's profile.
+        image = prepare_image(iio.imread(path), map_uint8=True, name=path.name).rgb
         labels = iio.imread(root / "labels" / path.name).astype(np.int32)
         tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         tensor = F.interpolate(

@@ -75,9 +75,9 @@ def score(labels: np.ndarray, truth: np.ndarray) -> list[float]:
 def tune(proposals: dict[str, Any], truths: dict[str, np.ndarray], floor: float) -> None:
     """Print the thresholds with the best mean of AP50 and AP75 over the given images."""
     grid = itertools.product(
-        np.arange(floor, 0.86, 0.05).round(2),
-        (0.0, 0.3, 0.5, 0.7, 0.9),
-        (0.3, 0.5),
+        np.arange(floor, 0.66, 0.05).round(2),
+        (0.2, 0.35, 0.5, 0.65, 0.8),
+        (0.2, 0.35, 0.5),
     )
     results = []
     for iou, stability, nms in grid:

@@ -26,7 +26,7 @@ GAIN = 5.0
 """Logit falls by some GAIN^2 / sqrt(8) * 0.3 an axis over one cell of 16 px (at 128 px)."""
 
 
-def _columns(model: SAM2Base) -> dict[tuple[float, int], int]:
+def _columns() -> dict[tuple[float, int], int]:
     """Column of the frequency matrix for each (wavelength in px, axis)."""
     return {
         (wavelength, axis): index
@@ -36,7 +36,7 @@ def _columns(model: SAM2Base) -> dict[tuple[float, int], int]:
 
 def _address_channels(model: SAM2Base) -> torch.Tensor:
     half = model.hidden_dim // 2
-    columns = torch.tensor(list(_columns(model).values()))
+    columns = torch.tensor(list(_columns().values()))
     return torch.cat([columns, columns + half])
 
 
@@ -61,7 +61,7 @@ def initialise(model: SAM2Base) -> None:
     """
     matrix = model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
     matrix.zero_()
-    for (wavelength, axis), column in _columns(model).items():
+    for (wavelength, axis), column in _columns().items():
         matrix[axis, column] = model.image_size / (2 * wavelength)
     clear_address_channels(model)
     channels = _address_channels(model)
@@ -91,14 +91,20 @@ def initialise(model: SAM2Base) -> None:
     for attention in looking:
         _look_at_own_place(attention, model)
 
-    trunk = model.image_encoder.trunk
-    count, side = trunk.pos_embed.shape[1:3]
-    nn.init.trunc_normal_(trunk.pos_embed_window, std=0.2)
+    nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.2)
+    model.image_encoder.trunk.pos_embed.zero_()
+    write_positions(model)
+
+
+@torch.no_grad()
+def write_positions(model: SAM2Base) -> None:
+    """Tell the encoder where each place is: phases of `data.WAVELENGTHS`, one a channel."""
+    embedding = model.image_encoder.trunk.pos_embed
+    side = embedding.shape[2]
     centre = (torch.arange(side) + 0.5) * (model.image_size / side)
     x, y = torch.meshgrid(centre, centre, indexing="xy")
     planes = centre_phases(torch.stack([x, y])[None])[0]
-    trunk.pos_embed.zero_()
-    trunk.pos_embed[0, : len(planes)] = 0.5 * planes[:count]
+    embedding[0, : len(planes)] = 0.5 * planes
 
 
 def _compare(
@@ -106,7 +112,7 @@ def _compare(
 ) -> torch.Tensor:
     """Projection whose head h compares the (wavelength, axis) pairs ``waves[h]``."""
     half = model.hidden_dim // 2
-    columns = _columns(model)
+    columns = _columns()
     weight = 0.02 * torch.randn_like(attention.q_proj.weight)
     per_head = attention.internal_dim // attention.num_heads
     for head, pairs in enumerate(waves):
@@ -142,7 +148,7 @@ def _answer_only_nearby(attention: nn.Module, model: SAM2Base) -> None:
         for h in range(attention.num_heads)
     ]
     weight = _compare(attention, model, waves)
-    constant = model.hidden_dim // 2 + len(_columns(model))  # cosine of a zero frequency
+    constant = model.hidden_dim // 2 + len(_columns())  # cosine of a zero frequency
     per_head = attention.internal_dim // attention.num_heads
     rows = torch.arange(attention.num_heads) * per_head + 6
     for projection, sign in ((attention.q_proj, -1.0), (attention.k_proj, 1.0)):

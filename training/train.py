@@ -21,9 +21,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from data import WAVELENGTHS, Batch, Sample, centre_phases, load_samples, make_batch, split_fold
-from initialise import clear_address_channels, initialise
+from initialise import initialise, write_positions
 from losses import mask_iou, mask_losses
 from napari_sam_amg.models.architecture import ARCHITECTURES, build
+from samples import write_samples
 
 log = logging.getLogger("train")
 PHASES = 4 * len(WAVELENGTHS)
@@ -178,6 +179,14 @@ def validate(trainee: Trainee, samples: list[Sample], size: int) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
+def load_start(trainee: Trainee, path: Path) -> None:
+    """Take all weights of a checkpoint, or those of the model alone from an export."""
+    if path.suffix == ".safetensors":
+        trainee.model.load_state_dict(safetensors.torch.load_file(path))
+    else:
+        trainee.load_state_dict(torch.load(path, weights_only=True)["trainee"])
+
+
 def save(path: Path, state: dict[str, object]) -> None:
     """Write a checkpoint so that a killed run leaves the old or the new one."""
     temporary = path.with_suffix(".tmp")
@@ -195,8 +204,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--full-share", type=float, default=0.3, help="steps on whole canvases")
-    parser.add_argument("--encoder-from", type=Path, help="checkpoint to take the encoder from")
-    parser.add_argument("--model-from", type=Path, help="exported .safetensors to go on from")
+    parser.add_argument(
+        "--start-from", type=Path, help="checkpoint of another run, or exported .safetensors"
+    )
+    parser.add_argument(
+        "--renew-positions", action="store_true", help="write the encoder's positions anew"
+    )
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -242,15 +255,11 @@ def main() -> None:
         step = int(state["step"])
         log.info("resumed at step %d", step)
 
-    elif arguments.model_from:
-        trainee.model.load_state_dict(safetensors.torch.load_file(arguments.model_from))
-    elif arguments.encoder_from:
-        state = torch.load(arguments.encoder_from, weights_only=True)["trainee"]
-        parts = ("model.image_encoder.", "dense_head.", "coarse_head.")
-        trainee.load_state_dict(
-            {k: v for k, v in state.items() if k.startswith(parts)}, strict=False
-        )
-        clear_address_channels(trainee.model)
+    elif arguments.start_from:
+        load_start(trainee, arguments.start_from)
+        if arguments.renew_positions:
+            write_positions(trainee.model)
+        average.module.load_state_dict(trainee.model.state_dict())
 
     # Colour images are fewer and harder: draw them more often.
     weights = np.array([1.0 if s.look == "dark" else 1.8 for s in training])
@@ -295,6 +304,8 @@ def main() -> None:
                 },
             )
             if held_out:
+                picture = arguments.output / f"samples-{step:06d}.png"
+                write_samples(picture, trainee, held_out[:: max(1, len(held_out) // 6)][:6], 512)
                 log.info(
                     "step %d held-out best IoU: crops %.3f, whole canvas %.3f",
                     step,

@@ -37,3 +37,11 @@ class ReadError(SamAmgError):
 
 class WriteError(SamAmgError):
     """A result could not be written; what was there before is untouched."""
+
+
+class RunError(SamAmgError):
+    """A run failed; the message names the stage and says what to try."""
+
+
+class Cancelled(SamAmgError):
+    """A run was ended before it was done."""

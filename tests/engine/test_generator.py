@@ -158,6 +158,34 @@ def test_batch_size_and_repetition_do_not_change_a_byte(small, image):
         _same(results[0], other)
 
 
+OTHER_PROCESS = """
+import hashlib, sys
+import imageio.v3 as iio
+from napari_sam_amg import AutomaticMaskGenerator
+image = iio.imread(sys.argv[1])[:200, :240]
+batch = int(sys.argv[2])
+generator = AutomaticMaskGenerator("nuclei-nano", device="cpu", points_per_batch=batch)
+masks = generator.segment(image)
+print(len(masks), hashlib.sha256(
+    masks.to_labels().tobytes() + masks.predicted_iou.tobytes() + masks.areas.tobytes()
+).hexdigest())
+"""
+
+
+def test_two_processes_give_the_same_bytes(sample_paths):
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", OTHER_PROCESS, str(sample_paths[0]), batch],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for batch in ("16", "64")
+    ]
+    assert int(said[0].split()[0]) > 1
+    assert said[0] == said[1]
+
+
 def test_one_generator_serves_many_threads(small, image):
     generator = _generator(small, points_per_side=4)
     crops = [image[:, i * 40 : i * 40 + 120] for i in range(4)]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from _scale import FULL
+from _scale import FULL, scaled
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.decoder import Decoded
 from napari_sam_amg.engine.encoder import model_input
 from napari_sam_amg.engine.grid import Crop
-from napari_sam_amg.engine.scoring import Candidates, Cut, add_candidates
+from napari_sam_amg.engine.scoring import Cut, candidates
 from napari_sam_amg.engine.upsampling import Upsampler
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import AmgParameters
@@ -164,18 +164,18 @@ def test_not_a_number_does_not_empty_the_result(small, image):
 
 def test_stability_counts_beyond_the_range_of_int16():
     shape = (2, 40_000)  # sam2 sums each row in int16: more than 32,767 wrap around
-    candidates = Candidates(shape)
-    add_candidates(
-        candidates,
+    chunk = candidates(
         Decoded(torch.full((1, 1, 8, 8), 5.0), torch.ones(1, 1)),
         np.zeros((1, 2), np.float32),
+        shape=shape,
         crop=Crop((0, 0, shape[1], shape[0]), 0),
         crop_index=0,
         upsampler=Upsampler((8, 8), shape, size_kept=shape, device=torch.device("cpu")),
         parameters=AmgParameters(),
         cut=Cut(0.8, 0.95),
     )
-    assert candidates.area_high == candidates.area_low == [80_000]
+    assert [(row.area_high, row.area_low) for row in chunk.rows] == [(80_000, 80_000)]
+    assert chunk.store.areas.tolist() == [80_000]
 
 
 @pytest.mark.parametrize("shape", [(100, 160), (520, 696), (700, 333)])
@@ -203,3 +203,18 @@ def test_the_object_score_is_ignored_as_in_sam2(small, image):
         with torch.no_grad():
             bias.copy_(before)
     assert len(found) == len(expected) > 0
+
+
+@pytest.mark.parametrize("case", range(scaled(200)))
+def test_images_of_any_size_with_crops(small, sample_images, case):
+    rng = np.random.default_rng((4, case))
+    height, width = rng.integers(1, 301, 2)
+    layers = int(rng.integers(0, 3))
+    image = sample_images[0][:height, :width]
+    parameters = {**EVERYTHING, "points_per_side": 2, "crop_n_layers": layers}
+    masks = AutomaticMaskGenerator(small, **parameters).segment(image)
+    assert masks.shape == (height, width)
+    assert (masks.areas > 0).all()
+    inside = masks.crop_boxes[:, :2] + masks.crop_boxes[:, 2:]
+    assert (masks.crop_boxes[:, 2:] > 0).all()
+    assert (inside <= [width, height]).all()

@@ -1,4 +1,4 @@
-"""What loading a model leaves behind in the host process: nothing."""
+"""What loading and running a model leave behind in the host process: nothing."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ def snapshot():
         "threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
         "tf32": [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32,
                  torch.get_float32_matmul_precision()],
+        "precision": [k.fp32_precision for k in (
+            torch.backends.cudnn.conv, torch.backends.cuda.matmul,
+            torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul)],
+        "autocast": torch.is_autocast_enabled("cpu"),
         "cudnn": [torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic],
         "default dtype": str(torch.get_default_dtype()),
         "default device": str(torch.get_default_device()),
@@ -44,13 +48,25 @@ path = sys.argv[1]
 model = load_model("nuclei-nano", device="cpu")
 torch.save(model.state_dict(), path)
 checkpoint = load_model(path, device="cpu")
+from napari_sam_amg import AutomaticMaskGenerator
+image = np.random.default_rng(0).integers(0, 255, (64, 80), dtype=np.uint8)
+few = {"points_per_side": 2, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+counts = [
+    len(AutomaticMaskGenerator(model, precision=precision, crop_n_layers=1, **few).segment(image))
+    for precision in ("exact", "fast")
+]
+assert min(counts) > 0
 after = snapshot()
 kinds = sorted({str(t.dtype) for m in (model, checkpoint) for t in m.state_dict().values()})
 devices = sorted({str(t.device) for t in model.state_dict().values()})
 rope = str(model.memory_attention.layers[0].self_attn.freqs_cis.dtype)
 print(json.dumps([before, after, kinds, devices, rope]))
 """
-IMPORTS = "import sam2.build_sam, sam2.modeling.sam2_base, safetensors.torch\n"
+# What these do to the process on being imported is theirs.
+IMPORTS = (
+    "import sam2.build_sam, sam2.modeling.sam2_base, safetensors.torch, pandas, scipy.ndimage\n"
+    "import torchvision.ops, torchvision.transforms.functional\n"
+)
 SETUPS = {
     "as it comes": IMPORTS,
     "host's Hydra first": (
@@ -84,7 +100,8 @@ def _run(code: str, *arguments: str) -> list:
 def test_nothing_changes(name, tmp_path):
     code = SNAPSHOT + SETUPS[name] + "before = snapshot()\n" + USE
     before, after, kinds, devices, rope = _run(code, str(tmp_path / "x.pt"))
-    assert {k: (before[k], after[k]) for k in before if before[k] != after[k]} == {}
+    changed = [key for key in before if before[key] != after[key]]
+    assert {key: (before[key], after[key]) for key in changed} == {}
     assert (kinds, devices, rope) == (["torch.float32"], ["cpu"], "torch.complex64")
     if "Hydra" in name:
         assert any("pkg://sys" in path for path in before["hydra"][2])

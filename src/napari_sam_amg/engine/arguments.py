@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models import InputProfile, ModelInfo, list_models, model_info, resolve
+from napari_sam_amg.models.devices import parse_device
 from napari_sam_amg.parameters import AmgParameters
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ def checked_precision(precision: Precision) -> Precision:
 
 def checked_floor(floor: float) -> float:
     """Return `floor` as float if it is from 0 to 2; ParameterError otherwise."""
-    if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor <= 2:
+    number = isinstance(floor, int | float | np.floating | np.integer)
+    if isinstance(floor, bool) or not number or not 0 <= floor <= 2:
         raise ParameterError(f"floor={floor!r}: use a number from 0 (keep all) to 2")
     return float(floor)
 
@@ -46,8 +49,14 @@ def load(
     from sam2.modeling.sam2_base import SAM2Base
 
     if isinstance(model, SAM2Base):
-        own = next(model.parameters()).device
-        if device != "auto" and torch.device(device).type != own.type:
+        own, dtype = next(model.parameters()).device, next(model.parameters()).dtype
+        if dtype != torch.float32:
+            raise ParameterError(
+                f"the model handed in computes in {dtype}: convert it with model.float(), and use "
+                'precision="fast" for speed'
+            )
+        wanted = parse_device(device)
+        if wanted is not None and not _same_device(wanted, own):
             raise ParameterError(
                 f"device={device!r}, but the model handed in is on {own}: move it there first "
                 'with model.to(device), or leave device="auto"'
@@ -63,6 +72,10 @@ def load(
         resolved(model_info(str(model)), parameters)
     loaded = resolve(model, device=device)
     return loaded.model, loaded.info
+
+
+def _same_device(wanted: torch.device, own: torch.device) -> bool:
+    return wanted.type == own.type and (wanted.index or 0) == (own.index or 0)
 
 
 def _info_of(model: SAM2Base) -> ModelInfo:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_sam_amg.engine.memory import is_out_of_memory
 from napari_sam_amg.errors import DeviceError
+from napari_sam_amg.models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -11,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from torchvision.transforms.functional import normalize, resize, to_tensor
 
+from napari_sam_amg.errors import Cancelled
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import torch
     from sam2.modeling.sam2_base import SAM2Base
@@ -88,6 +92,28 @@ def encode(
     if model.directly_add_no_mem_embed:
         embedding = embedding + model.no_mem_embed.reshape(1, -1, 1, 1)
     return Features(embedding, list(levels[:-1]), frame)
+
+
+@contextlib.contextmanager
+def stoppable(model: SAM2Base, should_stop: Callable[[], bool] | None) -> Iterator[None]:
+    """Ask `should_stop` before each block of the encoder's trunk; raise `Cancelled` if so.
+
+    Hooks of a module are called in every thread that uses it: other threads are let be.
+    """
+    if should_stop is None:
+        yield
+        return
+
+    owner = threading.get_ident()
+
+    def ask(*_: object) -> None:
+        if threading.get_ident() == owner and should_stop():
+            raise Cancelled("the run was cancelled while the image was being encoded")
+
+    with contextlib.ExitStack() as hooks:
+        for block in model.image_encoder.trunk.blocks:
+            hooks.callback(block.register_forward_pre_hook(ask).remove)
+        yield
 
 
 class FeatureCache:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import copy
 import threading
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from napari_sam_amg.engine.arguments import (
     Precision,
@@ -17,7 +14,8 @@ from napari_sam_amg.engine.arguments import (
     resolved,
 )
 from napari_sam_amg.engine.decoder import Decoder
-from napari_sam_amg.engine.encoder import FeatureCache, Features, encode
+from napari_sam_amg.engine.encoder import FeatureCache, Features, encode, stoppable
+from napari_sam_amg.engine.guard import undisturbed
 from napari_sam_amg.engine.provenance import describe
 from napari_sam_amg.engine.run import ModelCalls, Run, Step
 from napari_sam_amg.engine.scoring import Cut
@@ -26,16 +24,15 @@ from napari_sam_amg.intensity import check_contrast
 from napari_sam_amg.parameters import AmgParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
+    import torch
     from sam2.modeling.sam2_base import SAM2Base
 
     from napari_sam_amg.masks import Masks, Proposals
-
-log = logging.getLogger(__name__)
 
 
 class AutomaticMaskGenerator:
@@ -76,7 +73,8 @@ class AutomaticMaskGenerator:
 
     Notes
     -----
-    One generator may be used from several threads: a lock covers the model.
+    One generator may be used from several threads: a lock covers the model. The encoder's
+    output is kept by image: call `clear_cache` after changing the model's weights in place.
     """
 
     def __init__(
@@ -95,6 +93,28 @@ class AutomaticMaskGenerator:
         self.parameters = resolved(self.info, parameters)
         self._lock = threading.Lock()
         self._cache = FeatureCache()
+
+    def configured(
+        self, *, contrast: tuple[float, float] | None = None, **parameters: Any
+    ) -> AutomaticMaskGenerator:
+        """Return a generator with other settings and the same model.
+
+        Parameters
+        ----------
+        contrast : tuple of float, optional
+            As in the constructor.
+        **parameters
+            As in the constructor; what is not given is the model's recommendation.
+
+        Returns
+        -------
+        AutomaticMaskGenerator
+            It shares the model, its lock and the encoder output of earlier images.
+        """
+        other = copy.copy(self)
+        other._contrast = None if contrast is None else check_contrast(contrast)
+        other.parameters = resolved(self.info, parameters)
+        return other
 
     @property
     def device(self) -> torch.device:
@@ -127,7 +147,7 @@ class AutomaticMaskGenerator:
         return masks
 
     def propose(
-        self, image: npt.ArrayLike, *, floor: float = 0.0, name: str = "image"
+        self, image: npt.ArrayLike, floor: float = 0.0, *, name: str = "image"
     ) -> Proposals:
         """Return every candidate that the thresholds act on, before NMS.
 
@@ -150,6 +170,7 @@ class AutomaticMaskGenerator:
         propose: bool = False,
         floor: float = 0.0,
         name: str = "image",
+        should_stop: Callable[[], bool] | None = None,
     ) -> Iterator[Step[Any]]:
         """Run step by step; stop iterating to cancel.
 
@@ -163,12 +184,20 @@ class AutomaticMaskGenerator:
             As for `propose`.
         name : str
             Said in errors and provenance.
+        should_stop : callable, optional
+            Asked between the blocks of the image encoder, which can take long, from the
+            thread that iterates; once it returns True, the run ends with `Cancelled`.
 
         Yields
         ------
         Step
             After each crop is encoded and each chunk of prompts is decoded; the last one
             has the result. No lock or torch mode is held while a step is looked at.
+
+        Raises
+        ------
+        Cancelled
+            If `should_stop` said so.
         """
         floor = checked_floor(floor)
         prepared = self._prepare(image, name)
@@ -177,7 +206,6 @@ class AutomaticMaskGenerator:
             prepared.rgb,
             parameters=p,
             cut=Cut(floor, 0.0) if propose else Cut(p.pred_iou_thresh, p.stability_score_thresh),
-            floor=floor if propose else p.pred_iou_thresh,
             provenance=describe(
                 info=self.info,
                 parameters=p,
@@ -187,15 +215,21 @@ class AutomaticMaskGenerator:
                 source=name,
             ),
         )
-        return self._iterate(run, run.proposals if propose else run.masks)
+        return self._iterate(run, run.proposals if propose else run.masks, should_stop)
 
-    def _iterate(self, run: Run, result: Any) -> Iterator[Step[Any]]:
+    def _iterate(
+        self, run: Run, result: Any, should_stop: Callable[[], bool] | None
+    ) -> Iterator[Step[Any]]:
         calls = ModelCalls(
-            self._encode,
+            lambda rgb: self._encode(rgb, should_stop),
             lambda features: Decoder(self.model, features, self.parameters),
             self._decode,
         )
-        for done, stage in enumerate(run.stages(calls), start=1):
+        stages = run.stages(calls)
+        fast = self._precision == "fast"
+        for done in range(1, run.total):
+            with undisturbed(self.device, fast=fast):
+                stage = next(stages)
             yield Step(done, run.total, stage, None, result)
         finished = result()
         yield Step(run.total, run.total, "select", finished, lambda: finished)
@@ -219,30 +253,17 @@ class AutomaticMaskGenerator:
             name=name,
         )
 
-    def _encode(self, rgb: npt.NDArray[np.uint8]) -> Features:
-        with self._model_in_use():
+    def _encode(
+        self, rgb: npt.NDArray[np.uint8], should_stop: Callable[[], bool] | None
+    ) -> Features:
+        with self._lock, stoppable(self.model, should_stop):
             return self._cache.get(
                 rgb, lambda crop: encode(self.model, crop, self.info.profile.resize)
             )
 
     def _decode(self, decoder: Decoder, points: npt.NDArray[np.float32]) -> Any:
-        with self._model_in_use():
+        with self._lock:
             return decoder.decode(points)
-
-    @contextlib.contextmanager
-    def _model_in_use(self) -> Iterator[None]:
-        """Lock the model and set the precision, and leave torch as it was found."""
-        kind = self.device.type
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._lock)
-            stack.enter_context(torch.no_grad())
-            if self._precision == "fast":
-                stack.enter_context(torch.autocast(kind, torch.bfloat16))
-            elif kind == "cuda":
-                # Convolutions use TF32 by default, matrix products do not.
-                flags = torch.backends.cudnn.flags
-                stack.enter_context(flags(enabled=True, allow_tf32=False))
-            yield
 
 
 def _last(steps: Iterator[Step[Any]]) -> Any:

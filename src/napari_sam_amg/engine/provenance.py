@@ -58,6 +58,7 @@ def describe(
             "architecture": info.architecture,
             "sha256": info.sha256,
             "notes": info.notes,
+            "profile": info.profile.to_json(),
         },
         "parameters": json.loads(parameters.model_dump_json()),
         "input": dict(mapping),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.engine.grid import Crop, crops, layer_grids
-from napari_sam_amg.engine.scoring import Candidates, Cut, add_candidates
+from napari_sam_amg.engine.scoring import Chunk, Cut, candidates
 from napari_sam_amg.engine.upsampling import Upsampler
 from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
 
@@ -76,8 +76,6 @@ class Run:
     parameters : AmgParameters
     cut : Cut
         What to drop as early as possible.
-    floor : float
-        Predicted IoU below which candidates are not held.
     provenance : dict
     """
 
@@ -87,13 +85,11 @@ class Run:
         *,
         parameters: AmgParameters,
         cut: Cut,
-        floor: float,
         provenance: dict[str, Any],
     ) -> None:
         self._rgb = rgb
         self._parameters = parameters
         self._cut = cut
-        self._floor = floor
         self._provenance = provenance
         shape = (rgb.shape[0], rgb.shape[1])
         self._crops, skipped = crops(shape, parameters)
@@ -101,7 +97,9 @@ class Run:
             provenance["skipped_crops"] = skipped
         grids = layer_grids(parameters)
         self._points = [self._points_in(crop, grids[crop.layer]) for crop in self._crops]
-        self._candidates = Candidates(shape)
+        self._shape = shape
+        # A chunk is added whole, so that `partial` may be called from another thread.
+        self._found: list[Chunk] = []
         chunks = sum(math.ceil(len(p) / parameters.points_per_batch) for p in self._points)
         self.total = len(self._crops) + chunks + 1
 
@@ -130,34 +128,34 @@ class Run:
                         size_kept=crop.size,
                         device=decoded.logits.device,
                     )
-                add_candidates(
-                    self._candidates,
-                    decoded,
-                    chunk,
-                    crop=crop,
-                    crop_index=index,
-                    upsampler=upsampler,
-                    parameters=self._parameters,
-                    cut=self._cut,
+                self._found.append(
+                    candidates(
+                        decoded,
+                        chunk,
+                        shape=self._shape,
+                        crop=crop,
+                        crop_index=index,
+                        upsampler=upsampler,
+                        parameters=self._parameters,
+                        cut=self._cut,
+                    )
                 )
                 yield "decode"
 
     def proposals(self) -> Proposals:
         """Return the candidates found so far."""
-        found = self._candidates
+        found = tuple(self._found)
+        rows = [row for chunk in found for row in chunk.rows]
         boxes = np.array([crop.xywh for crop in self._crops], dtype=np.int64)
-        crop_index = np.array(found.crop_index, dtype=np.int64)
-        area_high = np.array(found.area_high, dtype=np.int64)
-        area_low = np.array(found.area_low, dtype=np.int64)
-        store = (
-            MaskStore.concatenate(found.stores)
-            if found.stores
-            else MaskStore.from_windows(found.shape, [])
-        )
+        crop_index = np.array([row.crop_index for row in rows], dtype=np.int64)
+        area_high = np.array([row.area_high for row in rows], dtype=np.int64)
+        area_low = np.array([row.area_low for row in rows], dtype=np.int64)
+        empty = MaskStore.from_windows(self._shape, [])
+        store = MaskStore.concatenate([empty, *(chunk.store for chunk in found)])
         table = MaskTable(
-            predicted_iou=np.array(found.predicted_iou, dtype=np.float32),
-            stability_score=np.divide(area_high, area_low, dtype=np.float32),
-            points=np.array(found.points, dtype=np.float32).reshape(-1, 2),
+            predicted_iou=np.array([row.predicted_iou for row in rows], dtype=np.float32),
+            stability_score=np.full(len(rows), np.nan, dtype=np.float32),  # set by Proposals
+            points=np.array([row.point for row in rows], dtype=np.float32).reshape(-1, 2),
             crop_boxes=boxes[crop_index],
         )
         return Proposals(
@@ -168,7 +166,7 @@ class Run:
             crop_index=crop_index,
             crop_boxes_all=[crop.xywh for crop in self._crops],
             parameters=self._parameters,
-            floor=self._floor,
+            floor=self._cut.pred_iou,
             provenance=self._provenance,
         )
 

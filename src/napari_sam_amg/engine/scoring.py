@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,45 +25,49 @@ class Cut:
     stability: float
 
 
-@dataclass
-class Candidates:
-    """Masks before NMS, in sam2's order, growing chunk by chunk.
+class Candidate(NamedTuple):
+    """A mask before NMS.
 
-    All arrays have one entry a mask: ``points`` (x, y) and windows in image pixels,
-    ``area_high`` and ``area_low`` the pixels of the crop above the raised and the lowered
-    cutoff, ``crop_index`` the crop's place in the run.
+    ``point`` is (x, y) in image pixels, ``area_high`` and ``area_low`` are the pixels of the
+    crop above the raised and the lowered cutoff, ``crop_index`` is the crop's place in the run.
     """
 
-    shape: tuple[int, int]
-    stores: list[MaskStore] = field(default_factory=list)
-    predicted_iou: list[float] = field(default_factory=list)
-    points: list[tuple[float, float]] = field(default_factory=list)
-    area_high: list[int] = field(default_factory=list)
-    area_low: list[int] = field(default_factory=list)
-    crop_index: list[int] = field(default_factory=list)
+    predicted_iou: float
+    point: tuple[float, float]
+    area_high: int
+    area_low: int
+    crop_index: int
 
 
-def add_candidates(
-    candidates: Candidates,
+@dataclass(frozen=True)
+class Chunk:
+    """The candidates of one chunk of prompts: their pixels and their rows, N each."""
+
+    store: MaskStore
+    rows: list[Candidate]
+
+
+def candidates(
     decoded: Decoded,
     points: npt.NDArray[np.float32],
     *,
+    shape: tuple[int, int],
     crop: Crop,
     crop_index: int,
     upsampler: Upsampler,
     parameters: AmgParameters,
     cut: Cut,
-) -> None:
-    """Score the masks of one chunk and add those that are not cut.
+) -> Chunk:
+    """Score the masks of one chunk, without those that are cut.
 
     Parameters
     ----------
-    candidates : Candidates
-        Added to in place.
     decoded : Decoded
         The model's answer to n prompts.
     points : ndarray, float32, nx2
         The prompts, (x, y) in crop pixels.
+    shape : tuple of int
+        Height and width of the image.
     crop, crop_index : Crop, int
         Where the chunk belongs.
     upsampler : Upsampler
@@ -72,11 +76,17 @@ def add_candidates(
         ``mask_threshold`` and ``stability_score_offset`` count.
     cut : Cut
         Masks that fail it are dropped, and so are masks without a pixel.
+
+    Returns
+    -------
+    Chunk
+        In sam2's order: by prompt, by mask.
     """
     threshold, offset = parameters.mask_threshold, parameters.stability_score_offset
     iou = decoded.predicted_iou.cpu().numpy()
     x0, y0 = crop.box[:2]
     kept: list[tuple[int, int, npt.NDArray[np.bool_]]] = []
+    rows: list[Candidate] = []
     for prompt, index in np.ndindex(*iou.shape):
         score = iou[prompt, index]
         if cut.pred_iou > 0 and not score > np.float32(cut.pred_iou):
@@ -94,10 +104,7 @@ def add_candidates(
         if cut.stability > 0 and not stability >= np.float32(cut.stability):
             continue
         kept.append((x0 + left, y0 + top, mask))
-        candidates.predicted_iou.append(float(score))
         px, py = points[prompt]
-        candidates.points.append((float(px + np.float32(x0)), float(py + np.float32(y0))))
-        candidates.area_high.append(high)
-        candidates.area_low.append(low)
-        candidates.crop_index.append(crop_index)
-    candidates.stores.append(MaskStore.from_windows(candidates.shape, kept))
+        point = (float(px + np.float32(x0)), float(py + np.float32(y0)))
+        rows.append(Candidate(float(score), point, high, low, crop_index))
+    return Chunk(MaskStore.from_windows(shape, kept), rows)

@@ -32,10 +32,11 @@ def suppress(
     import torch
     from torchvision.ops import batched_nms
 
-    kept = batched_nms(
-        torch.as_tensor(np.asarray(boxes, dtype=np.float32)),
-        torch.as_tensor(np.array(scores, dtype=np.float32)),
-        torch.zeros(len(boxes), dtype=torch.int64),
-        iou_threshold=threshold,
-    )
+    with torch.device("cpu"):  # whatever the host's default is
+        kept = batched_nms(
+            torch.from_numpy(np.array(boxes, dtype=np.float32)),
+            torch.from_numpy(np.array(scores, dtype=np.float32)),
+            torch.zeros(len(boxes), dtype=torch.int64),
+            iou_threshold=threshold,
+        )
     return np.asarray(kept.numpy(), dtype=np.int64)

@@ -111,6 +111,28 @@ class Proposals(ScoredMasks):
         ParameterError
             If a name or value is not allowed, or asks for candidates below the floor.
         """
+        return self.select_rows(**thresholds)[0]
+
+    def select_rows(self, **thresholds: Any) -> tuple[Masks, Column]:
+        """Select masks, and tell which candidates they are.
+
+        Parameters
+        ----------
+        **thresholds
+            As for `select`.
+
+        Returns
+        -------
+        masks : Masks
+            M masks.
+        rows : ndarray, int64, M
+            Their rows among the candidates.
+
+        Raises
+        ------
+        ParameterError
+            As `select` does.
+        """
         for name in thresholds:
             _check_name(name)
         parameters = AmgParameters(**{**dict(self.parameters), **thresholds})
@@ -124,13 +146,14 @@ class Proposals(ScoredMasks):
         provenance = copy.deepcopy(self.provenance)
         if "parameters" in provenance:
             provenance["parameters"] = json.loads(parameters.model_dump_json())
-        return Masks(
+        masks = Masks(
             store,
             self.table.take(chosen),
             overlap=parameters.overlap,
             output_mode=parameters.output_mode,
             provenance=provenance,
         )
+        return masks, chosen
 
 
 def _column(values: npt.ArrayLike) -> Column:

@@ -7,7 +7,6 @@ names in its object program are compared with short lists first.
 
 from __future__ import annotations
 
-import logging
 import pickletools
 import re
 import zipfile
@@ -18,7 +17,6 @@ from napari_sam_amg.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-log = logging.getLogger(__name__)
 
 MAX_MEMBERS = 20_000
 MAX_PROGRAM_BYTES = 16 * 2**20

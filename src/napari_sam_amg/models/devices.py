@@ -36,14 +36,11 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     """
     import torch
 
-    if isinstance(device, str) and device.strip().lower() == "auto":
+    wanted = parse_device(device)
+    if wanted is None:
         chosen = _best()
         log.info("device auto: using %s", chosen)
         return torch.device(chosen)
-    try:
-        wanted = torch.device(device.strip().lower() if isinstance(device, str) else device)
-    except (RuntimeError, TypeError, ValueError):
-        raise DeviceError(f"device {device!r} is not a device: {_FIX}") from None
     if wanted.type == "cuda":
         return _cuda(wanted.index)
     if wanted.type == "mps":
@@ -52,6 +49,18 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     if wanted.type == "cpu":
         return torch.device("cpu")
     raise DeviceError(f"device {device!r} is of a kind that is not supported: {_FIX}")
+
+
+def parse_device(device: str | torch.device) -> torch.device | None:
+    """Return what `device` names, here or not, and None for "auto"; DeviceError if nothing."""
+    import torch
+
+    if isinstance(device, str) and device.strip().lower() == "auto":
+        return None
+    try:
+        return torch.device(device.strip().lower() if isinstance(device, str) else device)
+    except (RuntimeError, TypeError, ValueError):
+        raise DeviceError(f"device {device!r} is not a device: {_FIX}") from None
 
 
 def _best() -> str:

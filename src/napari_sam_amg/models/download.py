@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -169,6 +170,8 @@ def _attempt(
         return problem
     except RequestException as error:
         return _network_problem(error)
+    except ValueError as error:  # pooch reads the header Content-Length as it comes
+        return f"the server's answer makes no sense ({error})"
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
@@ -227,8 +230,9 @@ def _network_problem(error: Exception) -> str:
 def _remove_stale(path: Path) -> None:
     """Remove what a killed process left; a younger file may be another's work."""
     for partial in path.parent.glob(f"{path.name}.*.part"):
-        if time.time() - partial.stat().st_mtime > STALE:
-            partial.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process may have moved it
+            if time.time() - partial.stat().st_mtime > STALE:
+                partial.unlink()
 
 
 def _cannot_write(path: Path, error: OSError) -> DownloadError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from napari_sam_amg.models.architecture import ARCHITECTURES, Architecture, buil
 from napari_sam_amg.models.checkpoint import open_regular, read_checkpoint
 from napari_sam_amg.models.devices import choose_device
 from napari_sam_amg.models.download import fetch
+from napari_sam_amg.models.memory import is_out_of_memory
 from napari_sam_amg.models.profiles import InputProfile, ModelInfo
 from napari_sam_amg.models.recognition import check_fit, find_weights, recognise
 from napari_sam_amg.models.registry import EMBEDDED, embedded_file, list_models, model_info
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
+
+# The default type and the random state belong to the process: one thread at a time.
+_building = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -181,21 +186,22 @@ def _usual_defaults() -> Iterator[None]:
     """Build on the CPU in float32 whatever the host's defaults are, and give them back."""
     import torch
 
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.device("cpu"):
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
+    with _building:
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"):
+                yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def _move(model: SAM2Base, device: torch.device) -> SAM2Base:
-    import torch
-
     try:
         return model.to(device).eval()
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         size = sum(tensor.nbytes for tensor in model.state_dict().values()) / 2**30
         raise DeviceError(
             f"{device} has too little free memory for the model's {size:.2f} GiB: close other "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from napari_sam_amg.errors import ModelError
@@ -63,6 +63,10 @@ class InputProfile:
         """Read a profile from a card, where the percentiles are a list."""
         low, high = values["percentiles"]
         return cls(**{**values, "percentiles": (float(low), float(high))})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as `from_json` reads it."""
+        return {**asdict(self), "percentiles": list(self.percentiles)}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeGuard
@@ -13,7 +12,6 @@ from napari_sam_amg.models.architecture import ARCHITECTURES, Architecture
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
 
 Shapes = Mapping[str, tuple[int, ...]]
 

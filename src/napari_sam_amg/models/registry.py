@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import logging
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from napari_sam_amg.models.profiles import InputProfile, ModelInfo
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-log = logging.getLogger(__name__)
 
 EMBEDDED = "nuclei-nano"
 """Name of the model that comes with the package, and the default."""
