@@ -1,16 +1,18 @@
 """Find every object in a microscopy image with SAM 2's automatic mask generation.
 
 The public API; names are loaded on first use, so importing the package is quick and
-loads neither torch nor napari.
+loads neither torch nor napari. `formats` reads and writes files of masks.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg._lazy import attach
 
 if TYPE_CHECKING:
+    from napari_sam_amg import formats
     from napari_sam_amg.engine import AutomaticMaskGenerator, Step
     from napari_sam_amg.errors import SamAmgError
     from napari_sam_amg.formats import read_coco, read_png_folder
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.models import list_models, load_model
     from napari_sam_amg.parameters import AmgParameters
 
-__version__ = "0.1.0"
+    __version__: str
 
 _HOMES = {
     "AutomaticMaskGenerator": "engine",
@@ -41,13 +43,28 @@ __all__ = [
     "SamAmgError",
     "Step",
     "__version__",
+    "formats",
     "list_models",
     "load_model",
     "read_coco",
     "read_png_folder",
 ]
 
-__getattr__ = attach(__name__, _HOMES)
+_load = attach(__name__, _HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "formats":
+        return importlib.import_module(f"{__name__}.formats")
+    if name == "__version__":
+        # What pyproject.toml says, as it was installed.
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("napari-sam-amg")
+        except PackageNotFoundError:
+            return "unknown"
+    return _load(name)
 
 
 def __dir__() -> list[str]:

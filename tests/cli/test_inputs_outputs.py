@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from napari_sam_amg.cli.inputs import Source, find_images
-from napari_sam_amg.cli.outputs import check_targets, is_done, targets
+from napari_sam_amg.cli.outputs import check_targets, targets
 from napari_sam_amg.errors import ParameterError
-
-HEADER = "id,area,bbox_x0,bbox_y0,bbox_w,bbox_h\n"
+from napari_sam_amg.formats.png_folder import HEADER
 
 
 def make(folder: Path, *names: str) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(HEADER if path.name == "metadata.csv" else "")
+        path.write_text(HEADER + "\n" if path.name == "metadata.csv" else "")
     return folder
 
 
@@ -90,6 +89,62 @@ def test_inputs_that_are_not_there(tmp_path: Path, given: str, finding: str) -> 
     make(tmp_path, "notes.txt")
     with pytest.raises(ParameterError, match=finding):
         find_images([str(tmp_path / given)], output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("given", ["n" * 304, "n/" * 3000 + "a.png", "*" * 300, "nul\0l"])
+def test_inputs_that_cannot_be(tmp_path: Path, given: str) -> None:
+    with pytest.raises(ParameterError, match=r"no such file|no file matches"):
+        find_images([str(tmp_path / given)], output=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("in/*/../*.png", "a.png"), ("in/../in/*.png", "a.png"), ("in/*/./b.png", "sub/b.png")],
+)
+def test_patterns_that_go_up_and_stay_within(tmp_path: Path, pattern: str, expected: str) -> None:
+    make(tmp_path, "in/a.png", "in/sub/b.png")
+    (found,) = find_images([str(tmp_path / pattern)], output=tmp_path / "out").images
+    assert found.name == expected
+    assert os.path.samefile(found.path, tmp_path / "in" / expected)
+
+
+@pytest.mark.parametrize("pattern", ["*/../../p/*.png", "*/../../in/../p/*.png"])
+def test_patterns_that_lead_out_are_refused(tmp_path: Path, pattern: str) -> None:
+    """Their results would be written outside of --output."""
+    make(tmp_path, "in/sub/b.png", "p/c.png")
+    with pytest.raises(ParameterError, match=r"outside of --output: write the pattern without"):
+        find_images([str(tmp_path / "in" / pattern)], output=tmp_path / "out")
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that cannot be read, not even by root."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if os.path.basename(path) == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    make(tmp_path, "closed/a.png")
+    return tmp_path / "closed"
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path: Path, closed: Path) -> None:
+    make(tmp_path, "b.png")
+    found = find_images([str(tmp_path), str(tmp_path)], output=tmp_path / "o", recursive=True)
+    assert [source.name for source in found.images] == ["b.png"]
+    assert found.unreadable == ((closed, "cannot be read: permission denied"),)
+    assert find_images([str(tmp_path)], output=tmp_path / "o").unreadable == ()
+
+
+@pytest.mark.parametrize("given", [".", "closed"])
+def test_nothing_but_a_folder_that_cannot_be_read(
+    tmp_path: Path, closed: Path, given: str
+) -> None:
+    with pytest.raises(ParameterError, match=r"closed cannot be read: permission denied"):
+        find_images([str(tmp_path / given)], output=tmp_path / "o", recursive=True)
 
 
 @pytest.mark.parametrize(
@@ -170,21 +225,23 @@ def test_an_earlier_result_may_be_replaced_but_nothing_else(tmp_path: Path) -> N
             check(tmp_path, [name], output_format)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("caf\u00e9.png", "cafe\u0301.png"), ("a.png", "A.png")]
+)
+@pytest.mark.parametrize("output_format", ["png", "coco"])
+def test_names_that_the_disk_tells_apart_do_not_collide(
+    tmp_path: Path, first: str, second: str, output_format: str
+) -> None:
+    make(tmp_path, first, second)
+    if len(os.listdir(tmp_path)) < 2:
+        pytest.skip("this disk takes the two names for the same")
+    check(tmp_path, [first, second], output_format)
+
+
 def test_output_that_is_a_file(tmp_path: Path) -> None:
     make(tmp_path, "out")
     with pytest.raises(ParameterError, match="this is a file"):
         check(tmp_path, ["a.png"], "png")
-
-
-@pytest.mark.parametrize(
-    ("there", "done"),
-    [((), False), (("a.json",), False), (("a.json", "a.run.json"), True)],
-)
-def test_what_is_done(tmp_path: Path, there: tuple[str, ...], done: bool) -> None:
-    make(tmp_path, *there)
-    source = Source(Path("a.png"), "a.png")
-    assert is_done(source, output=tmp_path, output_format="rle") is done
-    assert not is_done(source, output=tmp_path, output_format="coco")
 
 
 def test_stems_are_those_of_amg_py() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from napari_sam_amg import __version__
 from napari_sam_amg.cli import main
-from napari_sam_amg.errors import DeviceError, DownloadError
+from napari_sam_amg.errors import DeviceError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,10 @@ def test_and_not_when_it_is_named(image: Path, loaded: Any, capsys: Any, more: l
     assert "Using" not in capsys.readouterr().err
 
 
-def test_settings_reach_the_generator(image: Path, loaded: Any) -> None:
+def test_settings_reach_the_generator(
+    image: Path, loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_sam_amg.cli.models._fetch_ahead", lambda options: None)
     words = ["--model-type", "sam2.1_hiera_tiny", "--device", "cuda:1", "--precision", "fast"]
     words += ["--contrast", "0", "4095", "--single-mask", "--pred-iou-thresh", "0.5"]
     main(places(image, *words))
@@ -133,26 +136,6 @@ def test_list_models(capsys: Any) -> None:
         info.name for info in list_models()
     ]
     assert "nuclei-nano (embedded" in out
-
-
-def test_download(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> None:
-    def fetch(info: Any) -> Path:
-        return tmp_path / f"{info.name}.pt"
-
-    monkeypatch.setattr("napari_sam_amg.models.fetch", fetch, raising=False)
-    assert main(["--download", "sam2.1_hiera_tiny"]) == 0
-    assert str(tmp_path / "sam2.1_hiera_tiny.pt") in capsys.readouterr().out
-    assert main(["--download", "nuclei-nano"]) == 0
-    assert "nothing to download" in capsys.readouterr().out
-    assert main(["--download", "vit_b"]) == 2
-
-    def offline(info: Any) -> Path:
-        raise DownloadError("no connection")
-
-    monkeypatch.setattr("napari_sam_amg.models.fetch", offline, raising=False)
-    capsys.readouterr()
-    assert main(["--download", "sam2.1_hiera_tiny"]) == 1
-    assert "no connection" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

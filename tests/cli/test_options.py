@@ -125,6 +125,45 @@ def test_refusals(words: list[str], finding: str) -> None:
         parse(words)
 
 
+@pytest.mark.parametrize("equals", [False, True])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--input",
+        "--output",
+        "--glob",
+        "--model-type",
+        "--checkpoint",
+        "--download",
+        "--device",
+        "--precision",
+        "--max-pixels",
+        "--overlap",
+        "--point-grids",
+        "--points-per-side",
+        "--min-area",
+    ],
+)
+def test_empty_values_are_refused(flag: str, equals: bool) -> None:
+    """A variable of a script that was not set must not mean a default."""
+    words = [f"{flag}="] if equals else [flag, ""]
+    with pytest.raises(ParameterError, match=f"^{flag} is empty: give a value or leave it out"):
+        parse([*PLACES, *words])
+
+
+@pytest.mark.parametrize(("flag", "words"), [("input", ["a", ""]), ("contrast", ["0", ""])])
+def test_one_empty_value_of_several_is_refused(flag: str, words: list[str]) -> None:
+    with pytest.raises(ParameterError, match=f"--{flag} is empty"):
+        parse([*PLACES, f"--{flag}", *words])
+
+
+@pytest.mark.parametrize(
+    "words", [["--input", "a", "--input", "b", "c"], ["--input", "a", "b", "c"]]
+)
+def test_every_input_is_taken(words: list[str]) -> None:
+    assert parse([*words, "--output", "out"]).inputs == ("a", "b", "c")
+
+
 POINTS = [[0.25, 0.5], [0.75, 0.5]]
 
 
@@ -155,6 +194,29 @@ def test_point_grids_that_are_none(tmp_path: Path, content: bytes) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ParameterError, match=name):
             read_point_grids(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no /dev/zero here")
+def test_point_grids_that_do_not_end() -> None:
+    with pytest.raises(ParameterError, match="/dev/zero is not a file; give a JSON or"):
+        read_point_grids("/dev/zero")
+
+
+def test_point_grids_that_are_too_large(tmp_path: Path) -> None:
+    with (tmp_path / "grid.json").open("wb") as file:
+        file.truncate(64 * 1024 * 1024 + 1)
+    with pytest.raises(ParameterError, match=r"grid\.json has 67,108,865 bytes; at most"):
+        read_point_grids(tmp_path / "grid.json")
+
+
+def test_point_grids_that_claim_more_than_there_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "grid.npy", np.zeros((1, 2)))
+    data = (tmp_path / "grid.npy").read_bytes()
+    before = b"(1, 2), }" + b" " * 10
+    assert before in data
+    (tmp_path / "grid.npy").write_bytes(data.replace(before, b"(99999999999, 2), }"))
+    with pytest.raises(ParameterError, match=r"no valid \.npy"):
+        read_point_grids(tmp_path / "grid.npy")
 
 
 def test_point_grids_hold_no_code(tmp_path: Path) -> None:

@@ -309,6 +309,79 @@ def test_ctrl_c_while_a_result_is_written_waits_for_it(
     assert "a/metadata.csv" in tree(tmp_path / "out")
 
 
+def test_a_second_ctrl_c_does_not_wait(
+    tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_sam_amg import formats
+
+    reached: list[str] = []
+    write = formats.write_png_folder
+
+    def stuck(*args: Any, **keywords: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append("after the first")
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append("after the second")
+        write(*args, **keywords)
+
+    monkeypatch.setattr(formats, "write_png_folder", stuck)
+    handler = signal.getsignal(signal.SIGINT)
+    assert main(command(tmp_path)) == 130
+    assert reached == ["after the first"]
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert tree(tmp_path / "out") == {}
+
+
+def test_ctrl_c_that_is_ignored_stays_so_while_a_result_is_written(
+    tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nohup and a shell's & ask for."""
+    from napari_sam_amg import formats
+
+    write = formats.write_png_folder
+
+    def press(*args: Any, **keywords: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        write(*args, **keywords)
+
+    monkeypatch.setattr(formats, "write_png_folder", press)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert main(command(tmp_path)) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+@pytest.mark.parametrize("more", [[], ["--skip-existing"]])
+def test_a_folder_that_cannot_be_read_is_a_failure(
+    tmp_path: Path,
+    images: Any,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    quiet: list[str],
+    more: list[str],
+) -> None:
+    scandir = os.scandir
+    if more:
+        main(command(tmp_path))
+
+    def refuse(path: Any) -> Any:
+        if str(path) == str(tmp_path / "in" / "sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    capsys.readouterr()
+    assert main(command(tmp_path, *quiet, *more)) == 1
+    err = capsys.readouterr().err
+    line = f"FAILED {tmp_path / 'in' / 'sub'} cannot be read: permission denied\n"
+    assert err.startswith(line)
+    assert more or err.endswith(f"could not be looked into:\n  {line}")
+    assert {"a", "b"} <= set(os.listdir(tmp_path / "out"))
+
+
 @pytest.mark.parametrize("form", ["png", "coco"])
 def test_a_result_that_cannot_be_written(
     tmp_path: Path, images: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch, form: str
@@ -335,7 +408,7 @@ def test_size_limit(tmp_path: Path, images: Any, capsys: Any, size: str) -> None
 def test_output_in_a_place_that_cannot_be(tmp_path: Path, images: Any, capsys: Any) -> None:
     (tmp_path / "file").write_text("")
     words = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "file" / "out")]
-    assert main(words) == 1
+    assert main(words) == 2
     assert "cannot be made" in capsys.readouterr().err
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ import pytest
 import _faults
 from _scale import FULL, scaled
 from napari_sam_amg.errors import WriteError
-from napari_sam_amg.formats import atomic
+from napari_sam_amg.formats import atomic, staged
 from napari_sam_amg.formats.atomic_folder import write_folder
 
 KINDS = ["png", "coco", "rle", "labels"]
@@ -48,9 +51,14 @@ def _write_file_and_fail(path: Path, error: type[BaseException]) -> None:
 
 
 def _write_folder_and_fail(path: Path) -> None:
-    with write_folder(path, is_ours=lambda _: True) as folder:
+    with write_folder(path, is_ours=lambda _: True, is_result=lambda _: True) as folder:
         folder.write("0.png", b"x")
         raise ZeroDivisionError
+
+
+def _named(error: BaseException) -> str:
+    """Return the file that an error says cannot be written."""
+    return str(error).split(" cannot be written: ")[0]
 
 
 def _run(kind: str, root: Path, target: str, times: str) -> list[dict]:
@@ -133,7 +141,8 @@ def test_refused_at_every_call(kind, target, first, tmp_path):
             refusals += 1
             after = _bytes(folder)
             assert {n: after[n] for n in after if ".tmp-" not in n} == before, faults.calls[at]
-            assert str(folder / "result") in str(error)
+            names = ["result", "result.run.json"] if kind == "rle" else ["result"]
+            assert _named(error) in [str(folder / name) for name in names]
             assert os.strerror(code).lower() in str(error)
         _faults.write(kind, NEW, folder)
         assert not [name for name in _bytes(folder) if ".tmp-" in name]
@@ -238,19 +247,200 @@ def test_only_regular_files_count_as_ours(what, tmp_path):
 
 
 def test_leftovers_of_others_stay(tmp_path):
-    foreign = ["result.tmp-notes", "result.tmp-0123456789abcdefX", "other.tmp-0123456789abcdef"]
-    for name in [*foreign, "result.tmp-0123456789abcdef"]:
+    mark = staged._computer() + "89abcdef"
+    foreign = [
+        "result.tmp-notes",
+        f"result.tmp-0-{mark}X",
+        f"result.tmp-x-{mark}",
+        f"result.tmp-{DEAD}-{mark}.bak",
+        f"other.tmp-{DEAD}-{mark}",
+        f"my-result.tmp-{DEAD}-{mark}",
+    ]
+    for name in [*foreign, f"result.tmp-{DEAD}-{mark}", f"result.tmp-{DEAD}-{mark}-old"]:
         (tmp_path / name).write_text("x")
     _faults.write("coco", NEW, tmp_path)
     assert _names(tmp_path) == sorted([*foreign, "result"])
 
 
+@pytest.fixture
+def running():
+    """The number of another process that runs until the end of the test."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process.pid
+    process.communicate(b"\n")
+
+
+# Larger than any process number that Linux gives.
+DEAD = 2**22 + 1
+
+
+@pytest.mark.parametrize("suffix", ["", "-old"])
+@pytest.mark.parametrize(
+    ("computer", "process", "hours", "stays"),
+    [
+        ("here", "running", 0, True),
+        ("here", "running", 25, False),
+        ("here", "dead", 0, False),
+        ("here", "own", 0, False),
+        ("elsewhere", "running", 23, True),
+        ("elsewhere", "dead", 23, True),
+        ("elsewhere", "dead", 25, False),
+    ],
+)
+def test_only_what_nobody_writes_is_cleared(
+    computer, process, hours, stays, suffix, running, tmp_path, monkeypatch
+):
+    """A running process may have taken over a number; of other computers nothing is known."""
+    number = {"running": running, "dead": DEAD, "own": os.getpid()}[process]
+    where = {"here": staged._computer(), "elsewhere": "0" * 8}[computer]
+    left = tmp_path / f"result.tmp-{number}-{where}89abcdef{suffix}"
+    left.write_text("x")
+    now = staged.time.time()
+    monkeypatch.setattr(staged.time, "time", lambda: now + 3600 * hours)
+    _faults.write("coco", NEW, tmp_path)
+    assert left.exists() == stays
+    assert _is(_faults.read("coco", tmp_path), NEW)
+
+
+def test_two_writers_of_one_target_do_not_disturb_each_other(tmp_path):
+    """Each has its files staged while the other begins, and while the other ends."""
+    targets = [tmp_path / "result", tmp_path / "result.run"]
+    meeting, errors = threading.Barrier(2, timeout=60), []
+
+    def write(writer: int) -> None:
+        try:
+            for turn in range(30):
+                text = f"{writer} {turn} ".encode() * 1000
+                with atomic.write_files(targets) as files:
+                    meeting.wait()
+                    for file in files:
+                        file.write(text)
+        except BaseException as error:
+            errors.append(error)
+            meeting.abort()
+            raise
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    first, second = (target.read_bytes() for target in targets)
+    assert first == second
+    assert first in [f"{n} 29 ".encode() * 1000 for n in range(2)]
+    assert _names(tmp_path) == ["result", "result.run"]
+    _faults.write("coco", NEW, tmp_path)
+    assert _is(_faults.read("coco", tmp_path), NEW)
+
+
+def _write_pair(folder: Path, text: bytes) -> None:
+    with atomic.write_files([folder / "a", folder / "b"]) as files:
+        for file in files:
+            file.write(text)
+
+
+@pytest.mark.parametrize(("at", "wanted"), [(0, b"old"), (1, b"new")])
+def test_an_interruption_once_a_file_is_replaced(at, wanted, tmp_path, monkeypatch):
+    """The last replacement decides: before it all are put back, after it none is."""
+    _write_pair(tmp_path, b"old")
+    replace, calls = os.replace, []
+
+    def interrupted(*paths) -> None:
+        replace(*paths)
+        calls.append(paths)
+        if len(calls) - 1 == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _write_pair(tmp_path, b"new")
+    monkeypatch.undo()
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [wanted, wanted]
+    assert _names(tmp_path) == ["a", "b"]
+
+
+def test_what_cannot_be_put_back_is_kept_and_named(tmp_path, monkeypatch):
+    _write_pair(tmp_path, b"old")
+    replace, calls = os.replace, []
+
+    def refused(*paths) -> None:
+        calls.append(paths)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(WriteError, match=r"a cannot be put back: .*; it is kept as") as caught:
+        _write_pair(tmp_path, b"new")
+    monkeypatch.undo()
+    kept = Path(str(caught.value).rpartition(" it is kept as ")[2])
+    assert kept.read_bytes() == b"old"
+    assert (tmp_path / "b").read_bytes() == b"old"
+    assert len(_names(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("which", "stage"),
+    [
+        *((name, stage) for name in "ab" for stage in ("open", "write", "flush", "fsync")),
+        *(("a", "link"), ("a", "replace"), ("b", "replace")),
+    ],
+)
+def test_an_error_names_the_file_that_it_is_about(which, stage, tmp_path, monkeypatch):
+    _write_pair(tmp_path, b"old")
+    file_io, replace = io.FileIO, os.replace
+    opened: list[str] = []
+
+    def refuse() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    class File(file_io):
+        def __init__(self, path, mode) -> None:
+            self.letter = Path(path).name[0]
+            opened.append(self.letter)
+            if (stage, self.letter) == ("open", which):
+                refuse()
+            super().__init__(path, mode)
+
+        def write(self, data) -> int:
+            if stage in ("write", "flush") and self.letter == which:
+                refuse()
+            return super().write(data)
+
+    calls = iter("ab")
+
+    def sync(descriptor) -> None:
+        if stage == "fsync" and next(calls) == which:
+            refuse()
+
+    def replaced(source, target) -> None:
+        if stage == "replace" and Path(target).name == which and "-old" not in str(source):
+            refuse()
+        replace(source, target)
+
+    monkeypatch.setattr(io, "FileIO", File)
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replaced)
+    if stage == "link":
+        monkeypatch.setattr(os, "link", lambda *_: refuse())
+        monkeypatch.setattr(shutil, "copyfile", lambda *_: refuse())
+    # More than a buffer holds is written at once, less when all is there.
+    with pytest.raises(WriteError) as caught:
+        _write_pair(tmp_path, b"new" * (2_000_000 if stage == "write" else 1))
+    monkeypatch.undo()
+    assert opened
+    assert _named(caught.value) == str(tmp_path / which)
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"old", b"old"]
+
+
 @pytest.mark.parametrize("name", ["n" * 255, "\u00e9" * 127, "\U0001f600" * 63])
 def test_the_longest_names(name, tmp_path):
     with atomic.write_file(tmp_path / name) as file:
-        staged = [n for n in _names(tmp_path) if ".tmp-" in n]
-        assert len(staged) == 1
-        assert atomic.leftovers(tmp_path / name) == [tmp_path / staged[0]]
+        found = [n for n in _names(tmp_path) if ".tmp-" in n]
+        assert len(found) == 1
+        assert staged.leftovers(tmp_path / name) == [tmp_path / found[0]]
+        assert staged.is_alive(tmp_path / found[0])
         file.write(b"new")
     assert _names(tmp_path) == [name]
 

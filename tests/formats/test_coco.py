@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from napari_sam_amg.errors import ReadError
-from napari_sam_amg.formats import read_coco, read_rle_json, rows, write_coco, write_rle_json
+from napari_sam_amg.errors import ReadError, WriteError
+from napari_sam_amg.formats import read_coco, read_rle_json, write_coco, write_rle_json
 from napari_sam_amg.masks import Masks
 
 # pycocotools 2.0.11 under NumPy 2.
@@ -217,7 +218,6 @@ DATASETS = {
     "no segmentation": (_with("annotations/0", {"image_id": 7}), "expected size and counts"),
     "segmentation null": (_with(RLE, None), "expected size and counts"),
     "segmentation text": (_with(RLE, "x"), "expected size and counts"),
-    "segmentation empty": (_with(RLE, []), "expected size and counts"),
     "segmentation dict": (_with(RLE, {}), "expected size and counts"),
     "size 0 0": (_with(RLE, {"size": [0, 0], "counts": ""}), "positive"),
     "size swapped": (_with(RLE, {"size": [12, 10], "counts": [120]}), "but the image has"),
@@ -287,14 +287,13 @@ def test_what_is_no_file(reader, path, message, tmp_path):
 
 def test_a_file_beyond_the_cap_is_not_read(tmp_path, monkeypatch):
     with (tmp_path / "x.json").open("wb") as file:
-        file.truncate(2**31 + 1)
-    with pytest.raises(ReadError, match=r"2,147,483,649 bytes; at most"):
+        file.truncate(2**29 + 1)
+    with pytest.raises(ReadError, match=r"536,870,913 bytes; at most 536,870,912"):
         read_coco(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize("kind", ["rle", "polygon"])
-def test_many_large_masks_are_refused_before_memory_is(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(rows, "MAX_WINDOW_PIXELS", 10_000_000)
+def test_the_limit_on_all_masks_together_is_exact(kind, tmp_path):
     size = [2000, 2000]
     shape = (
         {"size": size, "counts": [0, 4_000_000]}
@@ -308,12 +307,102 @@ def test_many_large_masks_are_refused_before_memory_is(kind, tmp_path, monkeypat
         "annotations": [{"image_id": n % 2, "segmentation": shape} for n in range(4)],
     }
     (tmp_path / "x.json").write_text(json.dumps(data))
-    with pytest.raises(ReadError, match="made to exhaust memory"):
-        read_coco(tmp_path / "x.json")
-    data["annotations"].pop()
-    data["annotations"].pop()
+    with pytest.raises(ReadError, match=r"more than 15,999,999 pixels together.*max_mask_pixels"):
+        read_coco(tmp_path / "x.json", max_mask_pixels=15_999_999)
+    found = read_coco(tmp_path / "x.json", max_mask_pixels=16_000_000)
+    assert [len(m) for m in found.values()] == [2, 2]
+
+
+@pytest.mark.parametrize("kind", ["rle", "polygon", "list"])
+def test_a_small_file_of_huge_masks_takes_no_memory(kind, tmp_path):
+    """At the real limit: what is refused is known before anything is unpacked."""
+    side = 20_000
+    size = [side, side]
+    full = [[0, 0, side, 0, side, side, 0, side]]
+    shape = full if kind == "polygon" else {"size": size, "counts": [0, side * side]}
+    entries = [{"image_id": 1, "segmentation": shape}] * 22
+    images = [{"id": 1, "file_name": "a", "height": side, "width": side}]
+    data = entries if kind == "list" else {"images": images, "annotations": entries}
     (tmp_path / "x.json").write_text(json.dumps(data))
-    assert [len(m) for m in read_coco(tmp_path / "x.json").values()] == [1, 1]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ReadError, match="more than 8,589,934,592 pixels together"):
+            (read_rle_json if kind == "list" else read_coco)(tmp_path / "x.json")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("kind", ["coco", "list"])
+def test_the_limit_on_an_image_is_an_argument(kind, tmp_path, masks):
+    path = tmp_path / "x.json"
+    if kind == "coco":
+        write_coco({"a": masks}, path)
+    else:
+        write_rle_json(masks, path)
+    reader = read_coco if kind == "coco" else read_rle_json
+    with pytest.raises(ReadError, match=r"30 x 40 is more than the 1,199 pixels.*max_pixels"):
+        reader(path, max_pixels=1199)
+    assert len(reader(path, max_pixels=1200)) == (1 if kind == "coco" else 6)
+
+
+@pytest.mark.parametrize("reader", [read_coco, read_rle_json])
+@pytest.mark.parametrize("call", ["json.loads", "open"])
+def test_more_than_memory_holds_is_refused(call, reader, tmp_path, monkeypatch):
+    (tmp_path / "x.json").write_text(json.dumps(FOREIGN))
+
+    def exhausted(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(json if call == "json.loads" else builtins, call.split(".")[-1], exhausted)
+    with pytest.raises(ReadError, match="needs more memory to read than there is"):
+        reader(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("reader", [read_coco, read_rle_json])
+def test_run_lengths_that_memory_does_not_hold(reader, tmp_path, monkeypatch):
+    entries = [FOREIGN["annotations"][0]]
+    data = entries if reader is read_rle_json else FOREIGN
+    (tmp_path / "x.json").write_text(json.dumps(data))
+
+    def exhausted(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("napari_sam_amg.formats.rle._runs", exhausted)
+    with pytest.raises(ReadError, match=r"(mask|annotation) 1 needs more memory"):
+        reader(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        {"segmentation": [], "bbox": [1, 2, 3, 4]},
+        {"segmentation": []},
+        {"bbox": [1, 2, 3, 4], "score": 0.5},
+    ],
+)
+def test_an_annotation_that_is_only_a_box_is_left_out(box, tmp_path, caplog):
+    data = copy.deepcopy(FOREIGN)
+    data["annotations"].insert(1, {"id": 9, "image_id": 7, **box})
+    (tmp_path / "x.json").write_text(json.dumps(data))
+    found = read_coco(tmp_path / "x.json")["x.jpg"]
+    np.testing.assert_array_equal(found.areas, _foreign(tmp_path).areas)
+    assert "left out 1 annotations that have no mask, only a box" in caplog.text
+
+
+def _foreign(folder: Path) -> Masks:
+    (folder / "whole.json").write_text(json.dumps(FOREIGN))
+    return read_coco(folder / "whole.json")["x.jpg"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "..", "a\0b"])
+def test_names_that_no_list_can_have(name, masks, tmp_path, monkeypatch):
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    with pytest.raises(WriteError, match=r"no name of a file|is a folder"):
+        write_rle_json(masks, name)
+    assert [p.name for p in tmp_path.rglob("*")] == ["inside"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,16 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 def test_there_are_examples():
     assert len(EXAMPLES) == 8
+
+
+def test_formats_and_version_are_there_once_the_package_is():
+    code = (
+        "import sys, napari_sam_amg as n; from importlib.metadata import version\n"
+        "assert 'napari_sam_amg.formats' not in sys.modules\n"
+        "n.formats.read_labels; assert n.__version__ == version('napari-sam-amg')\n"
+        "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import lzma
 import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import cv2
@@ -68,6 +70,20 @@ EXACT = {
     "tiff float": (_tiff(FLOAT, photometric="minisblack"), FLOAT),
     "tiff bool": (_tiff(GREY > 127, photometric="minisblack"), GREY > 127),
     "tiff deflate": (_tiff(DEEP, photometric="minisblack", compression="zlib"), DEEP),
+    "tiff deflate strips": (
+        _tiff(DEEP, photometric="minisblack", compression="zlib", rowsperstrip=4), DEEP,
+    ),
+    "tiff deflate tiles": (
+        _tiff(DEEP, photometric="minisblack", compression="zlib", tile=(16, 16)), DEEP,
+    ),
+    "tiff deflate planar": (
+        _tiff(
+            np.moveaxis(DEEP_COLOUR, -1, 0), photometric="rgb", planarconfig="separate",
+            compression="zlib",
+        ),
+        DEEP_COLOUR,
+    ),
+    "tiff lzma": (_tiff(DEEP, photometric="minisblack", compression="lzma"), DEEP),
     "tiff tiles": (_tiff(DEEP, photometric="minisblack", tile=(16, 16)), DEEP),
     "tiff imagej": (_tiff(DEEP, imagej=True), DEEP),
     "tiff ome": (_tiff(DEEP, ome=True, photometric="minisblack"), DEEP),
@@ -192,6 +208,49 @@ def _of_size(data: bytes, side: int) -> bytes:
     return data
 
 
+def _bomb(kind: str) -> bytes:
+    """Return a TIFF of 10 x 10 pixels, whose only strip unpacks to far more."""
+    plain = bytes(1 << 28)
+    code, packed = {
+        "deflate": (8, lambda: zlib.compress(plain)),
+        "adobe deflate": (32946, lambda: zlib.compress(plain)),
+        "lzma": (34925, lambda: lzma.compress(plain, preset=0)),
+        "lzma streams": (34925, lambda: lzma.compress(bytes(60_000), preset=0) * 4000),
+        "packbits": (32773, lambda: b"\x81\0" * (1 << 20)),
+    }[kind]
+    data, strip = _tiff(np.zeros((10, 10), dtype=np.uint8), metadata=None), packed()
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        places = {number: tiff.pages[0].tags[number].offset for number in (259, 273, 279)}
+    for number, value in ((259, code), (273, len(data)), (279, len(strip))):
+        data = _patched(data, places[number] + 2, struct.pack("<HII", 4, 1, value))
+    return data + strip
+
+
+@pytest.mark.parametrize("reader", [read_image, read_labels])
+@pytest.mark.parametrize("kind", ["deflate", "adobe deflate", "lzma", "lzma streams", "packbits"])
+def test_a_tiff_that_unpacks_to_far_more_takes_no_memory(kind, reader, tmp_path):
+    (tmp_path / "x.tif").write_bytes(_bomb(kind))
+    tracemalloc.start()
+    try:
+        with pytest.raises((ImageError, ReadError), match="unpacks to more than the 65,636 bytes"):
+            reader(tmp_path / "x.tif")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_a_tiff_of_one_huge_tile_takes_no_memory(tmp_path):
+    data = _tiff(GREY, photometric="minisblack", tile=(16, 32), compression="zlib", metadata=None)
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        places = [tiff.pages[0].tags[number].offset for number in (322, 323)]
+    for place in places:
+        data = _patched(data, place + 2, struct.pack("<HII", 4, 1, 1 << 16))
+    (tmp_path / "x.tif").write_bytes(data)
+    with pytest.raises(ImageError, match="tiles of 65536 x 65536 pixels"):
+        read_image(tmp_path / "x.tif")
+
+
 RING = _ring()
 REFUSED = {
     "empty": (b"", "is empty"),
@@ -206,6 +265,10 @@ REFUSED = {
         _png(30_000, 30_000, 1, 0, bytes(200_000)), "30000 x 30000 pixels, more than",
     ),
     "png of nothing": (_png(20_000, 20_000, 8, 6, b""), "cannot hold"),
+    "png animation": (
+        _pillow(GREY, "PNG", save_all=True, append_images=[Image.fromarray(255 - GREY)]),
+        "more than one image: 2 pictures of an animation",
+    ),
     "jpeg cut": (_pillow(COLOUR, "JPEG")[:300], "damaged or cut short"),
     "jpeg head": (b"\xff\xd8\xff\xe0", "damaged or cut short"),
     "bmp cut": (EXACT["bmp colour"][0][:80], "damaged or cut short"),

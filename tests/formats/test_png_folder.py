@@ -98,30 +98,53 @@ def test_no_masks(tmp_path):
         read_png_folder(tmp_path / "x")
 
 
+TABLE = HEADER + "\n"
+FRAMES = {"0.png": "frame", "1.png": "frame"}
+
+
 @pytest.mark.parametrize(
     ("content", "overwrite", "message"),
     [
-        ([], False, None),
-        ([], True, None),
-        (["metadata.csv", "0.png", "run.json"], True, None),
-        (["metadata.csv", "0.png"], False, "overwrite=True"),
-        (["notes.txt"], False, "overwrite=True"),
-        (["metadata.csv", "notes.txt"], True, r"notes\.txt"),
+        ({}, False, None),
+        ({}, True, None),
+        ({"metadata.csv": TABLE, "0.png": "", "run.json": "{}"}, True, None),
+        ({"metadata.csv": TABLE, "0.png": ""}, True, None),
+        ({"metadata.csv": "\ufeff" + TABLE.replace("\n", "\r\n"), "0.png": ""}, True, None),
+        ({"metadata.csv": TABLE, "0.png": ""}, False, "overwrite=True"),
+        ({"notes.txt": "mine"}, False, "overwrite=True"),
+        ({"metadata.csv": TABLE, "notes.txt": "mine"}, True, r"notes\.txt"),
+        # The frames of a film are numbered too: names alone say nothing.
+        (FRAMES, True, r"more than an earlier result: 0\.png, 1\.png"),
+        (FRAMES | {"run.json": "{}"}, True, r"0\.png"),
+        (FRAMES | {"metadata.csv": ""}, True, r"0\.png"),
+        (FRAMES | {"metadata.csv": "frame,time\n0,0.1\n"}, True, r"0\.png"),
+        (FRAMES | {"metadata.csv": TABLE.replace("area", "Area")}, True, r"0\.png"),
+        (FRAMES | {"metadata.csv": HEADER + ",well\n"}, True, r"0\.png"),
     ],
 )
 def test_existing_folders(content, overwrite, message, masks, tmp_path):
     (tmp_path / "x").mkdir()
-    for name in content:
-        (tmp_path / "x" / name).write_text("before")
+    for name, text in content.items():
+        (tmp_path / "x" / name).write_bytes(text.encode())
     if message is None:
         write_png_folder(masks, tmp_path / "x", overwrite=overwrite)
         assert read_png_folder(tmp_path / "x").features.equals(masks.features)
     else:
         with pytest.raises(WriteError, match=message):
             write_png_folder(masks, tmp_path / "x", overwrite=overwrite)
-        assert {p.name: p.read_text() for p in (tmp_path / "x").iterdir()} == dict.fromkeys(
-            content, "before"
-        )
+        after = {p.name: p.read_bytes().decode() for p in (tmp_path / "x").iterdir()}
+        assert after == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_a_table_elsewhere_does_not_make_a_result(masks, tmp_path):
+    (tmp_path / "table").write_text(TABLE)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "0.png").write_text("frame")
+    (tmp_path / "x" / "metadata.csv").symlink_to(tmp_path / "table")
+    with pytest.raises(WriteError, match="more than an earlier result"):
+        write_png_folder(masks, tmp_path / "x", overwrite=True)
+    assert (tmp_path / "x" / "0.png").read_text() == "frame"
 
 
 def _row(line: int, column: int, text: str):

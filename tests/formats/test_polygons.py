@@ -10,7 +10,8 @@ from skimage import measure
 
 from _scale import scaled
 from napari_sam_amg.errors import ReadError
-from napari_sam_amg.formats.polygons import from_polygons, to_polygons
+from napari_sam_amg.formats import polygons as module
+from napari_sam_amg.formats.polygons import filled_size, from_polygons, to_polygons
 
 
 def _mask(rng) -> np.ndarray:
@@ -102,6 +103,35 @@ def test_polygons_between_pixels_fill_as_scikit_image_says():
         centres = np.stack([x.ravel(), y.ravel()], axis=1) + 0.5
         theirs = measure.points_in_poly(centres, corners).reshape(height, width)
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_each_part_costs_its_own_box_not_the_whole_window(monkeypatch):
+    filled, calls = module._filled, []
+
+    def counted(corners, height, width):
+        calls.append(height * width)
+        return filled(corners, height, width)
+
+    monkeypatch.setattr(module, "_filled", counted)
+    corners = [(x, y) for x in range(0, 900, 50) for y in range(0, 700, 50)]
+    parts = [[x, y, x + 4, y, x + 4, y + 3, x, y + 3] for x, y in corners]
+    shape = (710, 910)
+    left, top, window = from_polygons(parts, shape=shape)
+    assert calls == [12] * len(parts)
+    assert filled_size(parts, shape=shape) == 12 * len(parts) + window.size
+    theirs = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, *shape)))
+    ours = np.zeros(shape, dtype=bool)
+    ours[top : top + window.shape[0], left : left + window.shape[1]] = window
+    np.testing.assert_array_equal(ours, theirs.astype(bool))
+
+
+def test_parts_may_overlap_and_lie_outside():
+    parts = [[0, 0, 4, 0, 4, 4, 0, 4], [2, 2, 6, 2, 6, 6, 2, 6], [50, 50, 60, 50, 60, 60]]
+    left, top, window = from_polygons(parts, shape=(9, 9))
+    wanted = np.zeros((9, 9), dtype=bool)
+    wanted[:4, :4] = wanted[2:6, 2:6] = True
+    assert (left, top, window.shape) == (0, 0, (9, 9))
+    np.testing.assert_array_equal(window, wanted)
 
 
 def test_a_polygon_made_to_exhaust_memory_is_refused():

@@ -13,6 +13,7 @@ from sam2.utils.amg import mask_to_rle_pytorch, rle_to_mask
 from _scale import scaled
 from napari_sam_amg.errors import ReadError
 from napari_sam_amg.formats import rle
+from napari_sam_amg.masks.runs import to_coco_counts
 
 SHAPES = ["square", "row", "column", "pixel", "wide"]
 
@@ -86,7 +87,7 @@ def test_a_window_is_encoded_as_the_image_that_it_lies_in(seed):
 def test_large_counts_as_pycocotools_writes_them(counts):
     size = [2**16, 2**15]
     theirs = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)["counts"]
-    assert rle.to_coco_counts(counts) == theirs.decode("ascii")
+    assert to_coco_counts(counts) == theirs.decode("ascii")
     assert rle.from_coco_counts(theirs).tolist() == counts
 
 
@@ -95,7 +96,9 @@ def test_decoding_needs_memory_for_the_window_not_the_image():
     first = 20_000 * height + 30_000
     counts = [first, 40, height - 40, 40, height * width - first - height - 40]
     tracemalloc.start()
-    left, top, window = rle.decode({"size": [height, width], "counts": counts})
+    left, top, window = rle.decode(
+        {"size": [height, width], "counts": counts}, max_pixels=height * width
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (left, top, window.shape, int(window.sum())) == (20_000, 30_000, (40, 2), 80)
@@ -107,6 +110,16 @@ def test_runs_of_no_length_are_allowed(counts):
     theirs = coco_mask.frPyObjects({"size": [4, 4], "counts": counts}, 4, 4)
     found = rle.decode({"size": [4, 4], "counts": counts})
     assert (_placed(found, (4, 4)) == coco_mask.decode(theirs)).all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "size"), [([0, 16], 16), ([5, 2, 2, 2, 5], 4), ([3, 2, 11], 8), ([16], 0)]
+)
+def test_the_size_is_known_before_the_window_is(counts, size):
+    value = {"size": [4, 4], "counts": counts}
+    found = rle.decode(value)
+    assert rle.decoded_size(value, shape=(4, 4)) == size
+    assert size == (0 if found is None else found[2].size)
 
 
 HOSTILE = {

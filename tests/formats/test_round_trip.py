@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from _scale import scaled
 from napari_sam_amg import formats
-from napari_sam_amg.errors import ParameterError, WriteError
+from napari_sam_amg.errors import ParameterError, ReadError, WriteError
 
 FILE_NAMES = [
     "plain.tif",
@@ -139,7 +140,47 @@ def test_label_images(group, tmp_path, random_masks):
         assert found.dtype == np.uint16
         np.testing.assert_array_equal(found, masks.to_labels())
         assert formats.read_label_provenance(first) == masks.provenance
+        assert formats.read_label_features(first).equals(masks.features)
         assert first.read_bytes() == second.read_bytes()
+
+
+def _with_table(path: Path, masks, change) -> None:
+    """Write a label image, whose table of features is changed."""
+    table = {name: column.tolist() for name, column in masks.features.items()}
+    record = {"shape": list(masks.shape), "features": change(table)}
+    description = "napari-sam-amg run: " + json.dumps(record)
+    tifffile.imwrite(path, masks.to_labels(), description=description, metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: None, "holds no table"),
+        (lambda table: [1], "not the columns"),
+        (lambda table: {**table, "more": []}, "not the columns"),
+        (lambda table: {**table, "label": 1}, "label is not a list"),
+        (lambda table: {**table, "area": table["area"][1:]}, "differ in length"),
+        (lambda table: {**table, "area": ["=1+1", 2, 3]}, "area holds '=1"),
+        (lambda table: {**table, "area": [1.5, 2, 3]}, "area holds 1.5; expected int64"),
+        (lambda table: {**table, "area": [2**63, 2, 3]}, "beyond int64"),
+        (lambda table: {**table, "touches_border": [0, 1, 0]}, "expected bool"),
+        (lambda table: {**table, "predicted_iou": [True, 1, 0]}, "expected float64"),
+    ],
+)
+def test_damaged_tables_of_label_images(change, message, tmp_path, random_masks):
+    masks = random_masks(np.random.default_rng(10), count=3)
+    _with_table(tmp_path / "x.tif", masks, change)
+    with pytest.raises(ReadError, match=message):
+        formats.read_label_features(tmp_path / "x.tif")
+
+
+def test_a_label_image_of_others_has_no_table(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", np.ones((3, 4), dtype=np.uint16))
+    assert formats.read_label_provenance(tmp_path / "x.tif") == {}
+    with pytest.raises(ReadError, match="holds no table of masks; only label images of ours"):
+        formats.read_label_features(tmp_path / "x.tif")
+    with pytest.raises(ReadError, match="3 x 4 pixels, more than the 11 "):
+        formats.read_labels(tmp_path / "x.tif", max_pixels=11)
 
 
 def test_no_cell_of_the_table_is_text(tmp_path, random_masks):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from _masks import random_stack
-from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.errors import ImageError, ParameterError
 from napari_sam_amg.masks import Masks, MaskStore, MaskTable
 
 STACK = random_stack(np.random.default_rng(3), 7, (12, 17))
@@ -98,16 +99,68 @@ def test_arrays_of_any_type_count_as_inside_where_not_zero():
     ("arrays", "keywords", "message"),
     [
         ([], {}, "give shape"),
+        ([], {"shape": (3,)}, "two-dimensional"),
+        ([[[1, 2], [3]]], {}, "mask 0 is no array of numbers"),
         ([np.ones((2, 2)), np.ones((2, 3))], {}, "one common"),
         ([np.ones((2, 2))], {"shape": (2, 3)}, "one common"),
         ([np.ones((2, 2, 2))], {}, "two-dimensional"),
         ([np.ones((2, 2)), np.zeros((2, 2))], {}, "mask 1 has no pixel"),
-        ([np.ones((2, 2))], {"predicted_iou": [1, 2]}, "has shape"),
+        ([np.ones((2, 2)), np.ones((2, 2)), None], {"shape": (2, 2)}, "mask 2 has"),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, keywords, message):
-    with pytest.raises(ValueError, match=message):
-        Masks.from_arrays(arrays, **keywords)
+    with pytest.raises(ImageError, match=message):
+        Masks.from_arrays(iter(arrays), **keywords)
+
+
+@pytest.mark.parametrize(
+    "column", [{"predicted_iou": [1, 2]}, {"points": [1, 2]}, {"stability_score": ["x"]}]
+)
+def test_columns_that_do_not_fit(column):
+    with pytest.raises(ParameterError, match="give a row for each of 1 masks"):
+        Masks.from_arrays([np.ones((2, 2))], **column)
+
+
+@pytest.mark.parametrize("shape", [None, (1000, 1000)])
+def test_frames_are_packed_as_they_come(shape):
+    """A hundred frames of a megabyte are never there together."""
+
+    def frames():
+        for row in range(100):
+            frame = np.zeros((1000, 1000), dtype=bool)
+            frame[row, :50] = True
+            yield frame
+
+    tracemalloc.start()
+    masks = Masks.from_arrays(frames(), shape=shape)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert masks.store.windows.tolist() == [[0, row, 50, 1] for row in range(100)]
+    assert peak < 10_000_000
+
+
+def test_a_mask_is_found_by_its_pixels(masks):
+    for row in range(7):
+        equal = [i for i in range(7) if (STACK[i] == STACK[row]).all()]
+        assert masks[row] in masks
+        assert masks.index(STACK[row]) == equal[0]
+        assert masks.count(STACK[row].astype(int)) == len(equal)
+    different = [i for i in range(7) if masks.count(STACK[i]) == 1]
+    first, second = STACK[different[:2]]
+    twice = Masks.from_arrays([first, second, second, first, second])
+    assert twice.count(second) == 3
+    assert twice.index(second, 2) == 2
+    assert twice.index(second, 3) == 4
+    assert twice.index(second, -4, -1) == 1
+    hollow = np.ones((12, 17))
+    hollow[3, 4] = 0
+    for other in (hollow, np.zeros((12, 17)), np.ones((12, 16)), "a", None, 1, [[1], [1, 2]]):
+        assert other not in masks
+        assert masks.count(other) == 0
+        with pytest.raises(ValueError, match="no mask of these pixels"):
+            masks.index(other)
+    with pytest.raises(ValueError, match="no mask of these pixels"):
+        twice.index(first, 1, 3)
 
 
 def test_none():
@@ -132,7 +185,7 @@ def test_provenance_is_a_copy():
 
 def test_refusals():
     store = MaskStore.from_windows((2, 2), [(0, 0, np.ones((2, 2), dtype=bool))])
-    with pytest.raises(ValueError, match="1 masks, but scores for 0"):
+    with pytest.raises(ParameterError, match="1 masks, but scores for 0"):
         Masks(store, MaskTable.unknown(store).take(np.arange(0)))
     with pytest.raises(ParameterError, match="'rle': use one of 'binary_mask'"):
         Masks.empty((2, 2), output_mode="rle")

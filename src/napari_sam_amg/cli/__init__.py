@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 all done, 1 some images failed, 2 wrong usage (nothing was
-        started), 130 interrupted.
+        Exit status: 0 all done, 1 some images failed, 2 nothing was started (wrong usage,
+        a model that cannot be had, no folder for the results), 130 interrupted.
     """
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         # argparse ends the process after --help and --version.
         return end.code if isinstance(end.code, int) else DONE
-    except (DownloadError, WriteError) as error:
+    except WriteError as error:
+        # The one file of a dataset, after all images were done.
         return _fail(error, SOME_FAILED)
     except SamAmgError as error:
         return _fail(error, USAGE)
@@ -56,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: SamAmgError, status: int) -> int:
-    advice = "\nSee napari-sam-amg --help" if status == USAGE else ""
+    # An error of a download says itself what to do.
+    helps = status == USAGE and not isinstance(error, DownloadError)
+    advice = "\nSee napari-sam-amg --help" if helps else ""
     warn(f"napari-sam-amg: error: {error}{advice}")
     return status
 

@@ -8,6 +8,7 @@ import re
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from napari_sam_amg import __version__
+from napari_sam_amg.cli.streams import say
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, AmgParameters
 
@@ -20,12 +21,17 @@ _RENAMED = {"multimask_output": "--single-mask"}
 _EPILOG = """\
 A parameter that is not given is the model's own recommendation (for Meta's models sam2's
 defaults). Flags may be written with _ instead of - inside.
-Exit status: 0 all done, 1 some images failed, 2 wrong usage, 130 interrupted."""
+Exit status: 0 all done, 1 some images failed, 2 nothing was started (wrong usage, a model
+that cannot be had, no folder for the results), 130 interrupted."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ParameterError(message)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        # --help and --version go where everything else goes, with the same care.
+        say(message.removesuffix("\n"))
 
 
 def flag_of(name: str) -> str:
@@ -72,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
+        action="extend",
         nargs="+",
         metavar="PATH",
         help="An image, a folder of images or a pattern such as 'scans/*.tif'; several too.",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
-from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.errors import ParameterError, ReadError
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -31,21 +32,15 @@ def read_point_grids(path: str | Path) -> list[list[list[float]]]:
     ParameterError
         If the file cannot be read or does not hold points.
     """
+    from napari_sam_amg.formats.reading import read_bytes
+
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise ParameterError(
-                f"point_grids {path}: the file has {size} bytes, more than the "
-                f"{_MOST_BYTES} allowed; give fewer points"
-            )
-        value = _read_npy(path) if path.suffix.lower() == ".npy" else _read_json(path)
-    except OSError as error:
-        raise ParameterError(
-            f"point_grids {path}: cannot be read ({error.strerror or error}); give a JSON or "
-            ".npy file"
-        ) from error
-    except (ValueError, EOFError, RecursionError) as error:
+        data = read_bytes(path, max_bytes=_MOST_BYTES)
+        value = _from_npy(data) if path.suffix.lower() == ".npy" else _from_json(data)
+    except ReadError as error:
+        raise ParameterError(f"point_grids {error}; give a JSON or .npy file") from error
+    except (ValueError, EOFError, MemoryError, RecursionError) as error:
         raise ParameterError(
             f"point_grids {path}: is no valid {path.suffix.lower() or 'JSON'} file; give JSON "
             "such as [[0.25, 0.5], [0.75, 0.5]], or a .npy array of numbers"
@@ -60,14 +55,14 @@ def read_point_grids(path: str | Path) -> list[list[list[float]]]:
     )
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _from_json(data: bytes) -> Any:
+    return json.loads(data.decode("utf-8"))
 
 
-def _read_npy(path: Path) -> Any:
+def _from_npy(data: bytes) -> Any:
     import numpy as np
 
-    array = np.load(path, allow_pickle=False)
+    array = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif":
         raise ValueError("no array of numbers")
     return array.astype(np.float64).tolist()

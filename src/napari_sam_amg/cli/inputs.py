@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_sam_amg.cli.existing import is_result, is_result_file
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 IMAGE_SUFFIXES = (
     ".bmp",
@@ -24,7 +25,6 @@ IMAGE_SUFFIXES = (
     ".tif",
     ".tiff",
 )
-_RESULT_HEADER = b"id,area,bbox_x0,"
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """The images to work on, and the files of folders that were left out as no images."""
+    """What was found.
+
+    Attributes
+    ----------
+    images : tuple of Source
+        The images to work on.
+    ignored : tuple of Path
+        Files of folders that were left out as no images.
+    unreadable : tuple of (Path, str)
+        Folders that could not be looked into, and why.
+    """
 
     images: tuple[Source, ...]
-    ignored: tuple[Path, ...]
+    ignored: tuple[Path, ...] = ()
+    unreadable: tuple[tuple[Path, str], ...] = ()
 
 
 def find_images(
@@ -87,13 +98,18 @@ def find_images(
     """
     images: dict[Path, Source] = {}
     ignored: list[Path] = []
+    unreadable: list[tuple[Path, str]] = []
     for given in inputs:
         path = Path(given)
-        if path.is_dir():
-            found = _in_folder(path, output, recursive, pattern, ignored)
+        # Not the methods of Path, which raise where a name is too long.
+        if os.path.isdir(given):
+            refused: list[tuple[Path, str]] = []
+            files = _files(path, output, recursive, refused)
+            found = _in_folder(path, files, pattern, ignored)
             if not found:
-                raise ParameterError(_nothing_in(path, recursive, pattern))
-        elif path.exists():
+                raise ParameterError(_nothing_in(path, recursive, pattern, refused))
+            unreadable += refused
+        elif os.path.exists(given):
             found = [Source(path, path.name)]
         elif glob.has_magic(given):
             found = _matching(given, output)
@@ -101,10 +117,15 @@ def find_images(
             raise ParameterError(f"--input {given}: there is no such file or folder")
         for source in found:
             images.setdefault(Path(os.path.abspath(source.path)), source)
-    return Sources(tuple(images.values()), tuple(ignored))
+    return Sources(tuple(images.values()), tuple(ignored), tuple(dict(unreadable).items()))
 
 
-def _nothing_in(path: Path, recursive: bool, pattern: str | None) -> str:
+def _nothing_in(
+    path: Path, recursive: bool, pattern: str | None, refused: Sequence[tuple[Path, str]]
+) -> str:
+    if refused:
+        folder, why = refused[0]
+        return f"--input {path}: {folder} {why}: check that you may read it"
     what = f"file that matches {pattern!r}" if pattern else "image"
     advice = "" if recursive else "; add --recursive to look into its sub-folders"
     suffixes = "" if pattern else f" ({' '.join(IMAGE_SUFFIXES)})"
@@ -112,62 +133,73 @@ def _nothing_in(path: Path, recursive: bool, pattern: str | None) -> str:
 
 
 def _in_folder(
-    folder: Path, output: Path, recursive: bool, pattern: str | None, ignored: list[Path]
+    folder: Path, files: Iterable[Path], pattern: str | None, ignored: list[Path]
 ) -> list[Source]:
     found = []
-    for path in _files(folder, output, recursive):
+    for path in files:
         wanted = (
             fnmatch.fnmatch(path.name, pattern)
             if pattern
             else path.suffix.lower() in IMAGE_SUFFIXES
         )
-        if wanted:
+        if wanted and not is_result_file(path):
             found.append(Source(path, path.relative_to(folder).as_posix()))
-        elif not pattern:
+        elif not wanted and not pattern:
             ignored.append(path)
     return sorted(found, key=lambda source: source.name)
 
 
-def _files(folder: Path, output: Path, recursive: bool) -> Iterator[Path]:
-    """Yield files, but none that are hidden or results of an earlier run."""
-    for parent, folders, names in os.walk(folder):
+def _files(
+    folder: Path, output: Path, recursive: bool, refused: list[tuple[Path, str]]
+) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        why = (error.strerror or "input or output error").lower()
+        refused.append((Path(error.filename), f"cannot be read: {why}"))
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         here = Path(parent)
-        folders[:] = [
-            name
-            for name in folders
-            if recursive and not _hidden(name) and not _is_result(here / name, output)
-        ]
+        folders[:] = [n for n in folders if recursive and not _is_passed_over(here / n, output)]
         for name in names:
-            if not _hidden(name):
+            if not _is_hidden(name):
                 yield here / name
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or ".tmp-" in name
-
-
-def _is_result(folder: Path, output: Path) -> bool:
-    if os.path.abspath(folder) == os.path.abspath(output):
-        return True
-    try:
-        with (folder / "metadata.csv").open("rb") as file:
-            return file.read(len(_RESULT_HEADER)) == _RESULT_HEADER
-    except OSError:
-        return False
 
 
 def _matching(pattern: str, output: Path) -> list[Source]:
     base = Path(pattern)
     while glob.has_magic(str(base)):
         base = base.parent
-    inside = os.path.abspath(output)
-    outside_output = os.path.abspath(base) == inside or not os.path.exists(inside)
-    paths = [Path(p) for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)]
-    found = [
-        Source(path, path.relative_to(base).as_posix())
-        for path in paths
-        if outside_output or not Path(os.path.abspath(path)).is_relative_to(inside)
-    ]
+    found = []
+    for given in glob.glob(pattern, recursive=True):
+        if not os.path.isfile(given):
+            continue
+        # A pattern may go up again: results are named after where an image really is.
+        name = os.path.normpath(Path(given).relative_to(base))
+        if name.split(os.sep)[0] == os.pardir:
+            raise ParameterError(
+                f"--input {pattern}: {given} is not within {base}, so its result would be outside "
+                "of --output: write the pattern without '..' after its first wildcard"
+            )
+        path = base / name
+        folders = [parent for parent in path.parents if parent != base and base in parent.parents]
+        if not (
+            _is_hidden(path.name)
+            or is_result_file(path)
+            or any(_is_passed_over(folder, output) for folder in folders)
+        ):
+            found.append(Source(Path(given), Path(name).as_posix()))
     if not found:
         raise ParameterError(f"--input {pattern}: no file matches this pattern")
     return sorted(found, key=lambda source: source.name)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or ".tmp-" in name
+
+
+def _is_passed_over(folder: Path, output: Path) -> bool:
+    """Return whether a folder that was not itself given is hidden or an earlier result."""
+    return (
+        _is_hidden(folder.name)
+        or os.path.abspath(folder) == os.path.abspath(output)
+        or is_result(folder, "png")
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.cli.progress import download_progress
 from napari_sam_amg.cli.streams import say, warn
 from napari_sam_amg.errors import ModelError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.engine import AutomaticMaskGenerator
     from napari_sam_amg.models import ModelInfo
@@ -46,8 +50,30 @@ def download_model(options: Options) -> int:
         tell(f"{info.name} comes with the package: there is nothing to download")
     else:
         tell(f"{info.name}: fetching {info.url}")
-        tell(f"{info.name}: {models.fetch(info)}")
+        tell(f"{info.name}: {_fetch(info, options)}")
     return 0
+
+
+def _fetch(info: ModelInfo, options: Options) -> Path:
+    from napari_sam_amg import models
+
+    with download_progress(info.name, quiet=options.quiet) as progress:
+        return models.fetch(info, progress=progress)
+
+
+def _fetch_ahead(options: Options) -> None:
+    """Fetch the model where the user can see it; loading would do it without a word."""
+    from napari_sam_amg import models
+    from napari_sam_amg.engine.arguments import checked_precision
+    from napari_sam_amg.models.download import file_name, model_folder
+
+    info = models.model_info(options.model or _default_name())
+    if info.url is None or (model_folder() / file_name(info)).is_file():
+        return
+    # What else would be refused after it, is refused before a long download.
+    models.choose_device(options.device)
+    checked_precision(options.precision)  # type: ignore[arg-type]
+    _fetch(info, options)
 
 
 def check_model(options: Options) -> None:
@@ -60,7 +86,7 @@ def check_model(options: Options) -> None:
     """
     from napari_sam_amg import models
 
-    if options.checkpoint is not None and not options.checkpoint.is_file():
+    if options.checkpoint is not None and not os.path.isfile(options.checkpoint):
         raise ModelError(f"--checkpoint {options.checkpoint}: there is no such file")
     if options.model is None:
         return
@@ -104,6 +130,7 @@ def load_generator(options: Options) -> AutomaticMaskGenerator:
                 f"Using {_default_name()}, the small model for cell nuclei that comes with "
                 "napari-sam-amg; name another with --model-type (see --list-models)."
             )
+        _fetch_ahead(options)
         return AutomaticMaskGenerator(options.model or _default_name(), **settings)
     generator = AutomaticMaskGenerator(options.checkpoint, **settings)
     _check_agreement(options, generator.info.architecture)

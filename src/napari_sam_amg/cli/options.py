@@ -13,6 +13,7 @@ from napari_sam_amg.cli.arguments import (
     OutputFormat,
     Segmentation,
     build_parser,
+    flag_of,
     flagged_parameters,
     kinds_of,
     with_flags,
@@ -97,6 +98,7 @@ def parse(argv: Sequence[str]) -> Options:
     if rest:
         raise ParameterError(_unknown(rest, parser))
     values = vars(found)
+    _check_filled(values)
     action: Literal["run", "list", "download"] = "run"
     if values["list_models"]:
         action = "list"
@@ -111,7 +113,7 @@ def parse(argv: Sequence[str]) -> Options:
         inputs=tuple(values["input"] or ()),
         output=Path(values["output"] or "."),
         model=values["download"] or values["model_type"],
-        checkpoint=Path(values["checkpoint"]) if values["checkpoint"] else None,
+        checkpoint=None if values["checkpoint"] is None else Path(values["checkpoint"]),
         device=values["device"],
         precision=values["precision"],
         contrast=check_contrast(values["contrast"]) if values["contrast"] else None,
@@ -124,6 +126,13 @@ def parse(argv: Sequence[str]) -> Options:
         pattern=values["glob"],
         max_pixels=_max_pixels(values["max_pixels"]),
     )
+
+
+def _check_filled(values: dict[str, Any]) -> None:
+    """Refuse empty texts: a variable of a script that was not set must not mean a default."""
+    for name, value in values.items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise ParameterError(f"{flag_of(name)} is empty: give a value or leave it out")
 
 
 def _tidy(argument: str) -> str:

@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_sam_amg.cli.existing import foreign_files, is_result
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def check_targets(sources: Iterable[Source], *, output: Path, output_format: Out
     ParameterError
         Naming the files, and what to do.
     """
-    if output.exists() and not output.is_dir():
+    if os.path.exists(output) and not os.path.isdir(output):
         raise ParameterError(f"--output {output}: this is a file; name a folder")
     sources = list(sources)
     images = {_key(source.path): source.path for source in sources}
@@ -79,12 +80,19 @@ def check_targets(sources: Iterable[Source], *, output: Path, output_format: Out
             _check_existing(target, output_format)
     if output_format == "png":
         _check_nesting(owners, output)
+    if output_format == "coco":
+        _check_existing(output / DATASET, output_format)
 
 
 def _key(path: Path) -> str:
-    """Make a key that is equal for paths that can be the same file here."""
-    text = unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(path)))
-    return text.casefold() if sys.platform == "darwin" else text
+    """Make a key that is equal for paths that are the same file on the usual disk here.
+
+    Other disks may take more names for the same: the writers notice.
+    """
+    text = os.path.normcase(os.path.abspath(path))
+    if sys.platform == "darwin":
+        return unicodedata.normalize("NFC", text).casefold()
+    return text
 
 
 def _collision(first: Source, second: Source, target: Path) -> ParameterError:
@@ -105,32 +113,35 @@ def _check_nesting(owners: dict[str, Source], output: Path) -> None:
 
 
 def _check_existing(target: Path, output_format: OutputFormat) -> None:
-    if output_format != "png":
-        if target.is_dir():
-            raise ParameterError(
-                f"a folder stands where the result {target} would go: choose another --output"
-            )
+    # Not the method of Path, which raises where a name is too long: writing says that.
+    if not os.path.exists(target):
         return
-    if not target.exists():
+    found = ""
+    if os.path.isdir(target):
+        found = ": it is a folder"
+        if output_format == "png":
+            try:
+                foreign = foreign_files(target)
+            except OSError as error:
+                raise ParameterError(
+                    f"{target} cannot be looked into ({error.strerror}): choose another --output"
+                ) from error
+            if not foreign:
+                return
+            found = f": it holds {', '.join(foreign[:3])}{' ...' if len(foreign) > 3 else ''}"
+    elif output_format != "png" and is_result(target, output_format):
         return
-    foreign = [target.name]
-    if target.is_dir():
-        from napari_sam_amg.formats.atomic_folder import foreign_files
-        from napari_sam_amg.formats.png_folder import is_result_file
-
-        foreign = foreign_files(target, is_ours=is_result_file)
-    if foreign:
-        raise ParameterError(
-            f"{target} would be replaced, but is not an earlier result: it holds "
-            f"{', '.join(foreign[:3])}{' ...' if len(foreign) > 3 else ''}; choose another "
-            "--output or move it away"
-        )
+    raise ParameterError(
+        f"{target} would be replaced, but is not an earlier result{found}; choose another "
+        "--output or move it away"
+    )
 
 
 def is_done(source: Source, *, output: Path, output_format: OutputFormat) -> bool:
     """Return whether an image has a complete result from an earlier run.
 
-    Results appear under their name only once they are complete.
+    Results appear under their name only once they are complete; that a folder or a file of
+    this name is there does not make it one.
     """
     written = targets(source, output=output, output_format=output_format)
-    return bool(written) and all(target.exists() for target in written)
+    return bool(written) and all(is_result(target, output_format) for target in written)

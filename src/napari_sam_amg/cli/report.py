@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_sam_amg.cli.streams import say, warn
+from napari_sam_amg.cli.streams import is_terminal, say, warn
 
 if TYPE_CHECKING:
     from napari_sam_amg.cli.inputs import Source
@@ -118,11 +118,13 @@ class BarReport(QuietReport):
 
     def note(self, text: str) -> None:
         """Say it above the bar."""
-        self._bar.write(text, file=sys.stderr)
+        # Not its own way to write, which does not care whether it can.
+        with self._bar.external_write_mode(file=sys.stderr):
+            warn(text)
 
     def fail(self, source: Source, why: str) -> None:
         """Say above the bar which image failed, and why."""
-        self._bar.write(failure_line(source, why), file=sys.stderr)
+        self.note(failure_line(source, why))
         self._next()
 
     def close(self) -> None:
@@ -157,6 +159,6 @@ def choose_report(count: int, *, quiet: bool) -> Report:
     """
     if quiet:
         return QuietReport()
-    if sys.stdout.isatty() and sys.stderr.isatty():
+    if is_terminal():
         return BarReport(count)
     return PlainReport(count)

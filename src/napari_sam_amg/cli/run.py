@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.cli.inputs import find_images
@@ -15,13 +16,13 @@ from napari_sam_amg.cli.outputs import check_targets, is_done
 from napari_sam_amg.cli.report import choose_report, failure_line
 from napari_sam_amg.cli.streams import say, warn
 from napari_sam_amg.cli.writers import choose_writer
-from napari_sam_amg.errors import SamAmgError, WriteError
+from napari_sam_amg.errors import ParameterError, SamAmgError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
-    from napari_sam_amg.cli.inputs import Source
+    from napari_sam_amg.cli.inputs import Source, Sources
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.cli.report import Report
     from napari_sam_amg.cli.writers import Writer
@@ -41,7 +42,7 @@ def run_images(options: Options) -> int:
     Returns
     -------
     int
-        How many images failed.
+        How many images failed, or folders could not be read.
 
     Raises
     ------
@@ -50,31 +51,41 @@ def run_images(options: Options) -> int:
     KeyboardInterrupt
         On Ctrl-C; results of finished images are whole.
     """
-    sources, generator, writer = _prepare(options)
+    found, generator, writer = _prepare(options)
+    for line in _unreadable(found):
+        warn(line)
     if generator is None:
         _say(options, "nothing to do: every image has a result")
-        return 0
+        return len(found.unreadable)
     failures: list[tuple[Source, str]] = []
     try:
-        _all(sources, options, generator, writer, failures)
+        _all(found.images, options, generator, writer, failures)
         with _uninterrupted():
             writer.close(complete=True)
-        done = len(sources) - len(failures)
-        _say(options, f"done: {done} of {len(sources)} images, results in {options.output}")
+        done = len(found.images) - len(failures)
+        _say(options, f"done: {done} of {len(found.images)} images, results in {options.output}")
     except KeyboardInterrupt:
         with _uninterrupted():
             writer.close(complete=False)
         raise
     finally:
-        if failures:
-            lines = [f"{len(failures)} of {len(sources)} images failed:"]
-            lines += [f"  {failure_line(source, why)}" for source, why in failures]
-            warn("\n".join(lines))
-    return len(failures)
+        failed = [failure_line(source, why) for source, why in failures]
+        _sum_up(f"{len(failed)} of {len(found.images)} images failed", failed)
+        _sum_up("could not be looked into", _unreadable(found))
+    return len(failures) + len(found.unreadable)
+
+
+def _unreadable(found: Sources) -> list[str]:
+    return [f"FAILED {folder} {why}" for folder, why in found.unreadable]
+
+
+def _sum_up(title: str, lines: list[str]) -> None:
+    if lines:
+        warn("\n  ".join([f"{title}:", *lines]))
 
 
 def _all(
-    sources: list[Source],
+    sources: Sequence[Source],
     options: Options,
     generator: AutomaticMaskGenerator,
     writer: Writer,
@@ -85,18 +96,20 @@ def _all(
         for source in sources:
             report.start(source)
             try:
-                report.finish(source, _one(source, options, generator, writer, report))
+                text = _one(source, options, generator, writer, report)
             except Exception as error:
                 log.debug("%s failed", source.path, exc_info=True)
                 failures.append((source, _why(error)))
+                writer.fail(source)
                 report.fail(*failures[-1])
+            else:
+                report.finish(source, text)
     finally:
         report.close()
 
 
-def _prepare(
-    options: Options,
-) -> tuple[list[Source], AutomaticMaskGenerator | None, Writer]:
+def _prepare(options: Options) -> tuple[Sources, AutomaticMaskGenerator | None, Writer]:
+    """Return what is to be done, and with what; no generator if there is nothing to do."""
     check_model(options)
     found = find_images(
         options.inputs,
@@ -115,27 +128,28 @@ def _prepare(
         if not options.quiet:
             warn(f"Left out as no images: {names}{more} ({len(found.ignored)} in all)")
     writer = choose_writer(options)
-    sources = [
+    sources = tuple(
         source
         for source in found.images
         if not (
-            options.skip_existing and (is_done(source, **where) or source.name in writer.finished)
+            options.skip_existing and (source.name in writer.finished or is_done(source, **where))
         )
-    ]
+    )
     if len(sources) < len(found.images):
         skipped = len(found.images) - len(sources)
         _say(options, f"{skipped} of {len(found.images)} images have a result and are skipped")
+    found = replace(found, images=sources)
     if not sources:
-        return sources, None, writer
+        return found, None, writer
     generator = load_generator(options)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(
+        raise ParameterError(
             f"--output {options.output}: the folder cannot be made ({error.strerror}); choose "
             "another"
         ) from error
-    return sources, generator, writer
+    return found, generator, writer
 
 
 def _one(
@@ -182,7 +196,9 @@ def _say(options: Options, line: str) -> None:
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C back until the block is done, so that a finished image is written."""
-    if threading.current_thread() is not threading.main_thread():
+    # What started us may have asked that it be ignored (nohup); None: it is not Python's.
+    ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     pressed: list[int] = []

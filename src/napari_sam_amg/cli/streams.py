@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def say(line: str) -> None:
@@ -13,28 +17,37 @@ def say(line: str) -> None:
     Parameters
     ----------
     line : str
-        Without its end. If the reader of a pipe went away (``| head``), nothing more is
-        written: the results matter, not the report.
+        Without its end. What the stream has no letters for is escaped. If it cannot be
+        written at all (``| head``, a full disk, a closed stream), nothing more is: the
+        results matter, not the report.
     """
-    try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends, and would complain.
-        with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+    _write(sys.stdout, line)
 
 
 def warn(line: str) -> None:
-    """Write a line to standard error.
+    """Write a line to standard error; see `say`."""
+    _write(sys.stderr, line)
 
-    Parameters
-    ----------
-    line : str
-        Without its end.
-    """
-    with contextlib.suppress(BrokenPipeError):
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+
+def is_terminal() -> bool:
+    """Return whether somebody watches both streams."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    # Python has none where the program was started with a closed one.
+    if stream is None:
+        return
+    try:
+        try:
+            stream.write(line + "\n")
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        # The interpreter flushes once more when it ends, and would complain.
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from napari_sam_amg.cli.outputs import DATASET, targets
-from napari_sam_amg.errors import ParameterError, ReadError
+from napari_sam_amg.errors import ParameterError, ReadError, WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from napari_sam_amg.cli.inputs import Source
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.masks import Masks
+
+log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
@@ -25,6 +29,9 @@ class Writer(Protocol):
 
     def write(self, source: Source, masks: Masks) -> None:
         """Write, or keep for a shared file, the masks of an image."""
+
+    def fail(self, source: Source) -> None:
+        """Hear that an image has no new result: it keeps an earlier one."""
 
     def close(self, *, complete: bool) -> None:
         """Write what is shared; `complete` is False after an interruption."""
@@ -42,13 +49,29 @@ class FileWriter:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._written: dict[tuple[int, int], Source] = {}
 
     def write(self, source: Source, masks: Masks) -> None:
-        """Write the masks of an image."""
+        """Write the masks of an image.
+
+        Raises
+        ------
+        WriteError
+            If it cannot be written, or its target is the result of another image of this
+            run, as on a disk that does not tell capital letters from small ones.
+        """
         from napari_sam_amg import formats
 
         form = self._options.output_format
-        target = targets(source, output=self._options.output, output_format=form)[0]
+        written = targets(source, output=self._options.output, output_format=form)
+        for target in written:
+            other = self._written.get(_identity(target) or (0, 0))
+            if other is not None:
+                raise WriteError(
+                    f"{target} is the result of {other.path} in this run: the disk takes their "
+                    "names for the same. Rename one, or run them with different --output"
+                )
+        target = written[0]
         target.parent.mkdir(parents=True, exist_ok=True)
         if form == "png":
             formats.write_png_folder(masks, target, overwrite=True)
@@ -56,9 +79,25 @@ class FileWriter:
             formats.write_rle_json(masks, target)
         else:
             formats.write_labels(masks, target)
+        for target in written:
+            identity = _identity(target)
+            if identity is not None:
+                self._written[identity] = source
+
+    def fail(self, source: Source) -> None:
+        """Do nothing: an earlier result is where it was."""
 
     def close(self, *, complete: bool) -> None:
         """Do nothing: everything is written."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what `os.path.samefile` compares; None if nothing is there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
 class DatasetWriter:
@@ -77,28 +116,51 @@ class DatasetWriter:
     def __init__(self, options: Options) -> None:
         self._path: Path = options.output / DATASET
         self._segmentation = options.segmentation
-        self._masks: dict[str, Masks] = {}
-        self._continues = options.skip_existing and self._path.exists()
+        # None keeps the place of an image that failed.
+        self._masks: dict[str, Masks | None] = {}
+        self._continues = options.skip_existing and os.path.exists(self._path)
         if self._continues:
-            self._masks = _existing(self._path)
+            self._masks.update(_existing(self._path))
         self.finished: Collection[str] = frozenset(self._masks)
+        self._is_new = False
 
     def write(self, source: Source, masks: Masks) -> None:
         """Keep the masks of an image."""
         self._masks[source.name] = masks
+        self._is_new = True
+
+    def fail(self, source: Source) -> None:
+        """Keep the place of an image whose earlier entry is to stay."""
+        self._masks[source.name] = None
 
     def close(self, *, complete: bool) -> None:
         """Write the dataset.
 
-        After an interruption, an earlier dataset of other content is left as it is: part
-        of a run must not replace a whole one.
+        Images that failed have the entry that they had. After an interruption, an earlier
+        dataset of other content is left as it is: part of a run must not replace a whole one.
         """
         from napari_sam_amg import formats
 
-        if len(self._masks) == len(self.finished):
+        if not self._is_new:
             return
-        if complete or self._continues or not self._path.exists():
-            formats.write_coco(self._masks, self._path, segmentation=self._segmentation)
+        if complete or self._continues or not os.path.exists(self._path):
+            failed = [name for name, masks in self._masks.items() if masks is None]
+            entries = self._masks | self._earlier(failed)
+            found = [(name, masks) for name, masks in entries.items() if masks is not None]
+            formats.write_coco(found, self._path, segmentation=self._segmentation)
+
+    def _earlier(self, names: list[str]) -> dict[str, Masks]:
+        from napari_sam_amg import formats
+
+        if not names or not os.path.exists(self._path):
+            return {}
+        try:
+            earlier = formats.read_coco(self._path)
+        except ReadError as error:
+            # Nobody can read it: the new results are worth more.
+            log.warning("no entry of an earlier run is kept: %s", error)
+            return {}
+        return {name: earlier[name] for name in names if name in earlier}
 
 
 def _existing(path: Path) -> dict[str, Masks]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.formats.coco import read_coco, write_coco
     from napari_sam_amg.formats.images import read_image
     from napari_sam_amg.formats.label_tiff import (
+        read_label_features,
         read_label_provenance,
         read_labels,
         write_labels,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "read_coco": "coco",
     "read_image": "images",
+    "read_label_features": "label_tiff",
     "read_label_provenance": "label_tiff",
     "read_labels": "label_tiff",
     "read_png_folder": "png_folder",
@@ -36,6 +38,7 @@ _HOMES = {
 __all__ = [
     "read_coco",
     "read_image",
+    "read_label_features",
     "read_label_provenance",
     "read_labels",
     "read_png_folder",

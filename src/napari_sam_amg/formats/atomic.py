@@ -1,8 +1,9 @@
 """Files that appear under their name whole, or not at all.
 
-What is written goes to a temporary neighbour first, ``<name>.tmp-<16 hex digits>``, is
-forced to disk, and then takes the place of the target. A killed run leaves at most such a
-neighbour, which the next write to the same target clears. Folders: `atomic_folder`.
+What is written goes to a temporary neighbour first (see `staged`), is forced to disk, and
+then takes the place of the target. A killed run leaves at most such neighbours, which the
+next write to the same target clears, unless their writer may still be at work. Folders:
+`atomic_folder`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import errno
 import io
 import logging
 import os
-import re
-import secrets
 import shutil
-from hashlib import sha256
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from napari_sam_amg.errors import WriteError
+from napari_sam_amg.formats.reading import reason
+from napari_sam_amg.formats.staged import OLD, finished, is_alive, leftovers, neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,13 +29,9 @@ log = logging.getLogger(__name__)
 
 AnyPath = str | os.PathLike[str]
 
-OLD = "-old"
-"""End of the name of what is being replaced, while it is."""
-
-_LONGEST_NAME = 255
-_SUFFIX = re.compile(r"\.tmp-[0-9a-f]{16}(-old)?")
-_SUFFIX_LENGTH = len(".tmp-") + 16 + len(OLD)
 _BUFFER = 1 << 20
+# Of files that belong together, two threads must not replace one each.
+_one_at_a_time = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -64,8 +61,8 @@ def write_file(path: AnyPath) -> Iterator[BinaryIO]:
 def write_files(paths: Sequence[AnyPath]) -> Iterator[list[BinaryIO]]:
     """Write files that belong together, as `write_file`; they are replaced in this order.
 
-    If the process is killed between two of them, the later ones are left complete beside
-    their targets; see `leftovers`.
+    An error names the file that it is about. If the process is killed between two of them,
+    the later ones are left complete beside their targets; see `leftovers`.
     """
     with contextlib.ExitStack() as stack:
         pairs: list[tuple[Path, Path]] = []
@@ -78,34 +75,35 @@ def write_files(paths: Sequence[AnyPath]) -> Iterator[list[BinaryIO]]:
                 raise WriteError(f"{target} is a folder; choose another name for the file")
             staged = neighbour(target)
             stack.enter_context(discarded(staged, os.unlink))
-            files.append(stack.enter_context(create(staged)))
+            files.append(stack.enter_context(_Staged(staged, target)))
             pairs.append((staged, target))
         yield files
-        for file in files:
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        _commit(pairs)
+        for file, (_, target) in zip(files, pairs, strict=True):
+            with failure_named(target):
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+        with _one_at_a_time:
+            _commit(pairs)
+        for folder in {target.parent for _, target in pairs}:
+            sync_folder(folder)
+
+
+class _Staged(io.BufferedWriter):
+    """A new file, whose refusals name what it is to become."""
+
+    def __init__(self, staged: Path, target: Path) -> None:
+        super().__init__(io.FileIO(staged, "xb"), _BUFFER)
+        self._target = target
+
+    def write(self, data: Any, /) -> int:
+        with failure_named(self._target):
+            return super().write(data)
 
 
 def create(path: Path) -> BinaryIO:
     """Open a new file for writing bytes."""
     return io.BufferedWriter(io.FileIO(path, "xb"), _BUFFER)
-
-
-def leftovers(path: AnyPath) -> list[Path]:
-    """Return what a killed run left beside `path`, sorted."""
-    target = Path(path)
-    prefix = _prefix(target.name)
-    try:
-        names = os.listdir(target.parent)
-    except OSError:
-        return []
-    return sorted(
-        target.parent / name
-        for name in names
-        if name.startswith(prefix) and _SUFFIX.fullmatch(name, len(prefix))
-    )
 
 
 def resolved(path: AnyPath) -> Path:
@@ -126,19 +124,16 @@ def resolved(path: AnyPath) -> Path:
     return target
 
 
-def neighbour(target: Path) -> Path:
-    """Return a new temporary name beside `target`, short enough for a file system."""
-    return target.with_name(f"{_prefix(target.name)}.tmp-{secrets.token_hex(8)}")
-
-
 @contextlib.contextmanager
 def discarded(staged: Path, remove: Callable[[Path], None]) -> Iterator[None]:
-    """Remove what was staged, if the block fails."""
+    """Remove what was staged, if the block fails; in any case it is no longer written."""
     try:
         yield
     except BaseException:
         _tidy(staged, remove)
         raise
+    finally:
+        finished(staged)
 
 
 @contextlib.contextmanager
@@ -147,9 +142,8 @@ def failure_named(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = (error.strerror or "input or output error").lower()
         raise WriteError(
-            f"{target} cannot be written: {why}; what was there before is as it was. "
+            f"{target} cannot be written: {reason(error)}; what was there before is as it was. "
             f"{_advice(error, target)}"
         ) from error
 
@@ -171,19 +165,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _prefix(name: str) -> str:
-    room = _LONGEST_NAME - _SUFFIX_LENGTH
-    if len(os.fsencode(name)) <= room:
-        return name
-    mark = "~" + sha256(os.fsencode(name)).hexdigest()[:16]
-    while len(os.fsencode(name)) > room - len(mark):
-        name = name[:-1]
-    return name + mark
-
-
 def _clear(target: Path) -> None:
     for left in leftovers(target):
-        if left.is_file() or left.is_symlink():
+        if (left.is_file() or left.is_symlink()) and not is_alive(left):
             _tidy(left, os.unlink)
 
 
@@ -197,25 +181,39 @@ def _tidy(path: Path, remove: Callable[[Path], None]) -> None:
 
 
 def _commit(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Replace all targets, or none: the last replacement decides."""
     kept: list[tuple[Path, Path | None]] = []
     try:
-        for staged, target in pairs[:-1]:
-            kept.append((target, _keep(target, staged)))
-            os.replace(staged, target)
-        os.replace(*pairs[-1])
+        for place, (staged, target) in enumerate(pairs, start=1):
+            with failure_named(target):
+                if place < len(pairs):
+                    kept.append((target, _keep(target, staged)))
+                os.replace(staged, target)
     except BaseException:
-        for target, old in reversed(kept):
-            if old is None:
-                _tidy(target, os.unlink)
-            else:
-                os.replace(old, target)
+        # An interruption may come after the last replacement: then all is done.
+        if os.path.lexists(pairs[-1][0]):
+            _put_back(kept)
         raise
     finally:
         for _, old in kept:
             if old is not None:
                 _tidy(old, os.unlink)
-    for folder in {target.parent for _, target in pairs}:
-        sync_folder(folder)
+
+
+def _put_back(kept: list[tuple[Path, Path | None]]) -> None:
+    stuck: list[str] = []
+    for target, old in kept[::-1]:
+        if old is None:
+            _tidy(target, os.unlink)
+            continue
+        try:
+            os.replace(old, target)
+        except OSError as error:
+            # Off the list, it is not cleared away: nothing else has the earlier content.
+            kept.remove((target, old))
+            stuck.append(f"{target} cannot be put back: {reason(error)}; it is kept as {old}")
+    if stuck:
+        raise WriteError("; ".join(stuck))
 
 
 def _keep(target: Path, staged: Path) -> Path | None:

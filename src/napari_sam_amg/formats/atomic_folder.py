@@ -5,41 +5,44 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam_amg.errors import WriteError
 from napari_sam_amg.formats.atomic import (
-    OLD,
     AnyPath,
     create,
     discarded,
     failure_named,
-    leftovers,
-    neighbour,
     resolved,
     sync_folder,
 )
+from napari_sam_amg.formats.staged import OLD, is_alive, leftovers, neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     IsOurs = Callable[[str], bool]
+    IsResult = Callable[[Path], bool]
 
 log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def write_folder(path: AnyPath, *, is_ours: IsOurs) -> Iterator[StagedFolder]:
+def write_folder(path: AnyPath, *, is_ours: IsOurs, is_result: IsResult) -> Iterator[StagedFolder]:
     """Write a flat folder that replaces `path` when the block is left without an error.
 
     Parameters
     ----------
     path : path
-        What to write; missing parents are made. An existing folder is replaced only if all
-        it holds are regular files whose names `is_ours` accepts.
+        What to write; missing parents are made. An existing folder is replaced only if it
+        is empty, or `is_result` accepts it and all it holds are regular files whose names
+        `is_ours` accepts.
     is_ours : callable
         Whether a file of this name may be deleted with the folder that it replaces.
+    is_result : callable
+        Whether the content of a folder says that it is a result. Names alone do not: anyone
+        numbers files.
 
     Yields
     ------
@@ -55,7 +58,7 @@ def write_folder(path: AnyPath, *, is_ours: IsOurs) -> Iterator[StagedFolder]:
     target = resolved(path)
     with failure_named(target):
         _recover(target, is_ours)
-        _check_replaceable(target, is_ours)
+        _check_replaceable(target, is_ours, is_result)
         staged = neighbour(target)
         with discarded(staged, lambda folder: _remove(folder, is_ours)):
             os.mkdir(staged)
@@ -95,20 +98,35 @@ class StagedFolder:
         sync_folder(self._path)
 
 
-def foreign_files(folder: AnyPath, *, is_ours: IsOurs) -> list[str]:
-    """Return the names in a folder that are not regular files of ours, sorted."""
+def foreign_files(
+    folder: AnyPath, *, is_ours: IsOurs, is_result: IsResult | None = None
+) -> list[str]:
+    """Return the names in a folder that must not be deleted, sorted.
+
+    Parameters
+    ----------
+    folder : path
+    is_ours, is_result : callable
+        As in `write_folder`. All files are foreign in a folder that is no result; None
+        goes by the names alone, as is right for what has a temporary name of ours.
+    """
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
+        ours = {
+            entry.name: is_ours(entry.name) and entry.is_file(follow_symlinks=False)
             for entry in entries
-            if not (is_ours(entry.name) and entry.is_file(follow_symlinks=False))
-        )
+        }
+    foreign = sorted(name for name in ours if not ours[name])
+    if foreign or is_result is None or is_result(Path(folder)):
+        return foreign
+    return sorted(ours)
 
 
 def _recover(target: Path, is_ours: IsOurs) -> None:
     """Undo or clear what a killed run left."""
     for left in leftovers(target):
-        if left.is_symlink() or not left.is_dir() or foreign_files(left, is_ours=is_ours):
+        if left.is_symlink() or not left.is_dir() or is_alive(left):
+            continue
+        if foreign_files(left, is_ours=is_ours):
             continue
         if left.name.endswith(OLD) and not os.path.lexists(target):
             os.rename(left, target)
@@ -116,12 +134,12 @@ def _recover(target: Path, is_ours: IsOurs) -> None:
             _remove(left, is_ours)
 
 
-def _check_replaceable(target: Path, is_ours: IsOurs) -> None:
+def _check_replaceable(target: Path, is_ours: IsOurs, is_result: IsResult) -> None:
     if not os.path.lexists(target):
         return
     if not target.is_dir():
         raise WriteError(f"{target} is a file; choose another name for the folder")
-    foreign = foreign_files(target, is_ours=is_ours)
+    foreign = foreign_files(target, is_ours=is_ours, is_result=is_result)
     if foreign:
         more = " ..." if len(foreign) > 3 else ""
         raise WriteError(

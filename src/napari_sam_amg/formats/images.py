@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ImageError, ReadError
-from napari_sam_amg.formats.png import MAX_PIXELS, SIGNATURE, png_header
-from napari_sam_amg.formats.records import read_bytes
+from napari_sam_amg.formats.limits import MAX_IMAGE_BYTES, MAX_PIXELS, check_pixels
+from napari_sam_amg.formats.png import SIGNATURE, png_header
+from napari_sam_amg.formats.reading import read_bytes, reason
 from napari_sam_amg.formats.tiff import read_tiff
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def read_image(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[An
     if head.startswith(_TIFF):
         return read_tiff(path, max_pixels=max_pixels)[0]
     try:
-        data = read_bytes(path)
+        data = read_bytes(path, max_bytes=MAX_IMAGE_BYTES)
     except ReadError as error:
         raise ImageError(str(error)) from error
     if head.startswith(SIGNATURE):
@@ -71,7 +72,14 @@ def read_image(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[An
         raise ImageError(f"{path} is no PNG, JPEG, BMP or TIFF image; convert it to one of these")
     try:
         with _opened(data) as image:
-            _check_pixels(path, image.height, image.width, max_pixels)
+            check_pixels(path, image.height, image.width, max_pixels)
+            # Of PNGs: an animation. Pillow would give its first picture without a word.
+            pictures = getattr(image, "n_frames", 1)
+            if pictures > 1:
+                raise ImageError(
+                    f"{path} holds more than one image: {pictures} pictures of an animation; "
+                    "save the one that is meant as a file of its own"
+                )
             if image.getexif().get(_ORIENTATION, 1) != 1:
                 log.warning("%s is shown turned by some programs; it is used as stored", path)
             return _to_array(image, path)
@@ -93,8 +101,7 @@ def _head(path: AnyPath) -> bytes:
         with open(path, "rb") as file:
             head = file.read(len(SIGNATURE))
     except OSError as error:
-        why = (error.strerror or "input or output error").lower()
-        raise ImageError(f"{path} cannot be read: {why}") from error
+        raise ImageError(f"{path} cannot be read: {reason(error)}") from error
     except ValueError:
         raise ImageError(f"{os.fspath(path)!r} is no name of a file") from None
     if not head:
@@ -122,14 +129,6 @@ def _check_png(data: bytes, path: AnyPath) -> None:
         raise ImageError(
             f"{path} is a 16-bit {header.kind} PNG, which cannot be read without losing bits; "
             "save it as TIFF, or as an 8-bit PNG"
-        )
-
-
-def _check_pixels(path: AnyPath, height: int, width: int, max_pixels: int) -> None:
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{path} has {height} x {width} pixels, more than the {max_pixels:,} that are read; "
-            "raise the limit if this is right, or cut the image into tiles"
         )
 
 

@@ -10,18 +10,19 @@ import numpy.typing as npt
 
 from napari_sam_amg.errors import ImageError, ReadError
 from napari_sam_amg.formats.atomic import write_file
-from napari_sam_amg.formats.records import (
-    masks_keywords,
-    parse_json,
-    run_record,
-    to_json,
-)
+from napari_sam_amg.formats.limits import MAX_PIXELS
+from napari_sam_amg.formats.reading import parse_json
+from napari_sam_amg.formats.records import masks_keywords, run_record, to_json
 from napari_sam_amg.formats.tiff import read_tiff
+from napari_sam_amg.formats.values import to_column
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from napari_sam_amg.formats.atomic import AnyPath
     from napari_sam_amg.masks import Masks
 
+_TABLE = "features"
 # Readers take a description that is bare JSON for one of their own kinds.
 _MARK = "napari-sam-amg run: "
 
@@ -29,13 +30,15 @@ _MARK = "napari-sam-amg run: "
 def write_labels(masks: Masks, path: AnyPath) -> None:
     """Write a label image: 16 bits up to 65,535 masks, else 32.
 
-    Where masks overlap, their overlap rule decides; all other formats keep every pixel.
+    Where masks overlap, their overlap rule decides: pixels that a mask loses to others are
+    not in the file. All other formats keep every pixel.
 
     Parameters
     ----------
     masks : Masks
     path : path
-        The TIFF file; its description holds the run's record, as JSON.
+        The TIFF file; its description holds the run's record and the table of features,
+        as JSON.
 
     Raises
     ------
@@ -47,13 +50,15 @@ def write_labels(masks: Masks, path: AnyPath) -> None:
     labels = masks.to_labels()
     if labels.dtype.itemsize < 2:
         labels = labels.astype(np.uint16)
+    table = masks.features
+    columns = {name: table[name].to_numpy() for name in table.columns}
     content = io.BytesIO()
     tifffile.imwrite(
         content,
         labels,
         photometric="minisblack",
         compression="zlib",
-        description=_MARK + to_json(run_record(masks)),
+        description=_MARK + to_json(run_record(masks) | {_TABLE: columns}),
         metadata=None,
         software="napari-sam-amg",
     )
@@ -61,13 +66,17 @@ def write_labels(masks: Masks, path: AnyPath) -> None:
         file.write(content.getbuffer())
 
 
-def read_labels(path: AnyPath) -> npt.NDArray[np.unsignedinteger[Any]]:
+def read_labels(
+    path: AnyPath, *, max_pixels: int = MAX_PIXELS
+) -> npt.NDArray[np.unsignedinteger[Any]]:
     """Read a label image.
 
     Parameters
     ----------
     path : path
         A TIFF file of one page.
+    max_pixels : int
+        Most pixels allowed; more are refused before memory is taken.
 
     Returns
     -------
@@ -78,10 +87,7 @@ def read_labels(path: AnyPath) -> npt.NDArray[np.unsignedinteger[Any]]:
     ReadError
         If it cannot be read or is no label image.
     """
-    try:
-        labels, _ = read_tiff(path)
-    except ImageError as error:
-        raise ReadError(str(error)) from error
+    labels, _ = _read(path, max_pixels)
     if labels.ndim != 2 or labels.dtype.kind != "u":
         raise ReadError(
             f"{path} is no label image: found shape {labels.shape} of {labels.dtype}; expected "
@@ -90,20 +96,72 @@ def read_labels(path: AnyPath) -> npt.NDArray[np.unsignedinteger[Any]]:
     return labels
 
 
-def read_label_provenance(path: AnyPath) -> dict[str, Any]:
+def read_label_provenance(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     """Return the provenance that a label image of ours holds; empty for any other.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `read_labels`.
 
     Raises
     ------
     ReadError
         If the file cannot be read.
     """
-    try:
-        _, description = read_tiff(path)
-    except ImageError as error:
-        raise ReadError(str(error)) from error
-    if not description.startswith(_MARK):
+    record = _record(path, max_pixels)
+    if record is None:
         return {}
-    record = parse_json(description.removeprefix(_MARK).encode(), path)
     provenance: dict[str, Any] = masks_keywords(record, str(path))["provenance"]
     return provenance or {}
+
+
+def read_label_features(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> pd.DataFrame:
+    """Return the table of features that a label image of ours holds, as `Masks.features`.
+
+    It has every mask, those too that are wholly hidden in the image.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `read_labels`.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be read, holds no table or a damaged one.
+    """
+    import pandas as pd
+
+    from napari_sam_amg.masks import Masks
+
+    record = _record(path, max_pixels)
+    columns = record.get(_TABLE) if isinstance(record, dict) else None
+    if columns is None:
+        raise ReadError(f"{path} holds no table of masks; only label images of ours do")
+    kinds = Masks.empty((1, 1)).features.dtypes
+    if not isinstance(columns, dict) or list(columns) != list(kinds.index):
+        raise ReadError(f"{path}: the table of masks has not the columns that it should have")
+    found = {
+        name: to_column(columns[name], np.dtype(kind), f"{path}: {name}")
+        for name, kind in kinds.items()
+    }
+    count = len(found["label"])
+    if any(len(column) != count for column in found.values()):
+        raise ReadError(f"{path}: the columns of the table of masks differ in length")
+    return pd.DataFrame(found)
+
+
+def _read(path: AnyPath, max_pixels: int) -> tuple[npt.NDArray[Any], str]:
+    try:
+        return read_tiff(path, max_pixels=max_pixels)
+    except ImageError as error:
+        raise ReadError(str(error)) from error
+
+
+def _record(path: AnyPath, max_pixels: int) -> Any:
+    """Return what a label image of ours says of its run; None for any other."""
+    _, description = _read(path, max_pixels)
+    if not description.startswith(_MARK):
+        return None
+    return parse_json(description.removeprefix(_MARK).encode("utf-8", "replace"), path)

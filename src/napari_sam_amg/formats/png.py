@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ReadError
+from napari_sam_amg.formats.limits import MAX_PIXELS as MAX_PIXELS
 
 if TYPE_CHECKING:
     from napari_sam_amg.formats.atomic import AnyPath
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_PIXELS = 2**29
-"""Most pixels of an image that is decoded, unless the caller allows more."""
-
 _KINDS = {0: "grey", 2: "colour", 3: "palette", 4: "grey with alpha", 6: "colour with alpha"}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # Deflate cannot expand data more than 1032 times.

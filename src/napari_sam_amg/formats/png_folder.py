@@ -6,6 +6,7 @@ adds the image's shape, the overlap rule and the provenance.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -16,18 +17,15 @@ from typing import TYPE_CHECKING, Any
 from napari_sam_amg.errors import ReadError, WriteError
 from napari_sam_amg.formats.atomic_folder import write_folder
 from napari_sam_amg.formats.png import MAX_PIXELS, decode_mask, encode_mask
+from napari_sam_amg.formats.reading import parse_json, read_bytes
 from napari_sam_amg.formats.records import (
     masks_keywords,
-    parse_json,
-    read_bytes,
     record_shape,
     run_record,
-    to_box,
-    to_float32,
     to_json,
-    to_numbers,
 )
 from napari_sam_amg.formats.rows import PixelBudget, build_masks, tight_window
+from napari_sam_amg.formats.values import to_box, to_float32, to_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +49,22 @@ def is_result_file(name: str) -> bool:
     return _OURS.fullmatch(name) is not None
 
 
+def is_result_folder(folder: AnyPath) -> bool:
+    """Return whether a folder has the table of a result, ours or ``amg.py``'s.
+
+    The frames of a film have the names of masks, but no such table beside them.
+    """
+    table = Path(folder) / TABLE
+    try:
+        if table.is_symlink() or not table.is_file():
+            return False
+        with table.open("rb") as file:
+            start = file.read(2 * len(HEADER))
+    except (OSError, ValueError):
+        return False
+    return start.removeprefix(codecs.BOM_UTF8).splitlines()[:1] == [HEADER.encode("ascii")]
+
+
 def write_png_folder(masks: Masks, path: AnyPath, *, overwrite: bool = False) -> None:
     """Write masks as a PNG folder.
 
@@ -60,8 +74,8 @@ def write_png_folder(masks: Masks, path: AnyPath, *, overwrite: bool = False) ->
     path : path
         The folder.
     overwrite : bool
-        Replace an earlier result, as a whole. A folder that holds anything else is never
-        replaced.
+        Replace an earlier result, as a whole. A folder that holds anything else, or no table
+        of a result, is never replaced.
 
     Raises
     ------
@@ -71,7 +85,7 @@ def write_png_folder(masks: Masks, path: AnyPath, *, overwrite: bool = False) ->
     target = Path(path)
     if not overwrite and _is_filled(target):
         raise WriteError(f"{target} exists already; choose another folder or pass overwrite=True")
-    with write_folder(path, is_ours=is_result_file) as folder:
+    with write_folder(path, is_ours=is_result_file, is_result=is_result_folder) as folder:
         for index in range(len(masks)):
             folder.write(f"{index}.png", encode_mask(masks[index]))
         folder.write(RECORD, (to_json(run_record(masks)) + "\n").encode("ascii"))
@@ -108,7 +122,7 @@ def read_png_folder(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> Masks:
     if os.path.lexists(folder / RECORD):
         where = str(folder / RECORD)
         record = parse_json(_content(folder / RECORD), where)
-        shape = record_shape(record, where)
+        shape = record_shape(record, where, max_pixels=max_pixels)
         if record.get("count", len(rows)) != len(rows):
             raise ReadError(
                 f"{path} is incomplete: {RECORD} counts {record['count']!r:.40} masks, "

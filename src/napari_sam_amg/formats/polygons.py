@@ -23,6 +23,8 @@ _MOST_CROSSINGS = 2**24
 """Of a polygon's edges with rows of pixels; bounds time and memory."""
 
 _Vertex = tuple[int, int]
+_Box = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
 
 
 def to_polygons(window: Window, *, left: int, top: int) -> list[list[float]]:
@@ -121,15 +123,43 @@ def from_polygons(
     parts = [_corners(polygon) for polygon in polygons]
     if not parts:
         return None
-    corners = np.concatenate(parts)
+    boxes = [_box(part, shape) for part in parts]
+    left, top, width, height = _around(boxes)
+    window = np.zeros((height, width), dtype=np.bool_)
+    for part, (x, y, w, h) in zip(parts, boxes, strict=True):
+        # Each in its own box: thousands of parts of a large mask would each fill all of it.
+        place = window[y - top : y - top + h, x - left : x - left + w]
+        place |= _filled(part - (x, y), h, w)
+    return (left, top, window) if window.any() else None
+
+
+def filled_size(polygons: Any, *, shape: tuple[int, int]) -> int:
+    """Return how many pixels `from_polygons` would fill or not, without filling any.
+
+    Those of the window and those of each part's own box: what it takes, and how long.
+
+    Raises
+    ------
+    ReadError
+        If they are no polygons.
+    """
+    boxes = [_box(_corners(polygon), shape) for polygon in polygons]
+    around = [_around(boxes)] if len(boxes) > 1 else []
+    return sum(width * height for _, _, width, height in boxes + around)
+
+
+def _box(corners: npt.NDArray[np.float64], shape: tuple[int, int]) -> _Box:
     limits = np.array([shape[1], shape[0]])
     low = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(np.int64)
     high = np.clip(np.ceil(corners.max(axis=0)), 0, limits).astype(np.int64)
     width, height = (high - low).tolist()
-    window = np.zeros((height, width), dtype=np.bool_)
-    for part in parts:
-        window |= _filled(part - low, height, width)
-    return (int(low[0]), int(low[1]), window) if window.any() else None
+    return int(low[0]), int(low[1]), width, height
+
+
+def _around(boxes: list[_Box]) -> _Box:
+    left, top = (min(box[axis] for box in boxes) for axis in (0, 1))
+    right, bottom = (max(box[axis] + box[axis + 2] for box in boxes) for axis in (0, 1))
+    return left, top, right - left, bottom - top
 
 
 def _filled(corners: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.bool_]:

@@ -11,25 +11,21 @@ pycocotools decodes the same, but trusts its input: wrong counts crash it or lea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ReadError
-from napari_sam_amg.masks.runs import run_lengths
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-MAX_PIXELS = 2**31
-"""Most pixels that an image in a file of masks may have."""
+from napari_sam_amg.formats.limits import MAX_PIXELS
+from napari_sam_amg.masks.runs import run_lengths, to_coco_counts
 
 _OFFSET, _MORE, _SIGN, _BITS = 48, 32, 16, 5
 # A difference of two counts below 2**31 has 32 bits and a sign: seven groups hold 35.
 _MAX_GROUPS = 7
 
 Counts = npt.NDArray[np.int64]
+Extent = tuple[int, int, int, int]
 Window = npt.NDArray[np.bool_]
 
 
@@ -63,38 +59,6 @@ def encode_compressed(
     """Encode a mask as compressed run lengths, as sam2's ``coco_rle``; see `encode`."""
     plain = encode(window, left=left, top=top, shape=shape)
     return {"size": plain["size"], "counts": to_coco_counts(plain["counts"])}
-
-
-def to_coco_counts(counts: Sequence[int] | Counts) -> str:
-    """Compress run lengths to COCO's string.
-
-    Parameters
-    ----------
-    counts : sequence of int
-        Run lengths, each 0 to 2**32 - 1.
-
-    Returns
-    -------
-    str
-        ASCII, the same as pycocotools writes.
-    """
-    values = np.array(counts, dtype=np.int64)
-    rest = values.copy()
-    rest[3:] -= values[1:-2]
-    groups: list[npt.NDArray[np.int64]] = []
-    lengths = np.zeros(len(rest), dtype=np.int64)
-    open_ = np.ones(len(rest), dtype=np.bool_)
-    while open_.any():
-        bits = rest & (_MORE - 1)
-        rest >>= _BITS
-        lengths += open_
-        open_ = open_ & (rest != np.where(bits & _SIGN, -1, 0))
-        groups.append(bits + _OFFSET + _MORE * open_)
-    if not groups:
-        return ""
-    table = np.stack(groups, axis=1).astype(np.uint8)
-    used = np.arange(table.shape[1]) < lengths[:, None]
-    return table[used].tobytes().decode("ascii")
 
 
 def from_coco_counts(text: str | bytes) -> Counts:
@@ -169,12 +133,15 @@ def check_size(size: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     height, width = size
     if height * width > max_pixels:
         raise ReadError(
-            f"image size {height} x {width} is more than the {max_pixels:,} pixels that are read"
+            f"image size {height} x {width} is more than the {max_pixels:,} pixels that are read; "
+            "raise max_pixels if this is right"
         )
     return height, width
 
 
-def decode(rle: Any, *, shape: tuple[int, int] | None = None) -> tuple[int, int, Window] | None:
+def decode(
+    rle: Any, *, shape: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int, Window] | None:
     """Decode run lengths from anywhere to the mask's tight window.
 
     Needs memory for the window and the runs, not for the image.
@@ -185,6 +152,8 @@ def decode(rle: Any, *, shape: tuple[int, int] | None = None) -> tuple[int, int,
         Wanted: a dict with ``size`` and ``counts``, plain or compressed.
     shape : tuple of int, optional
         Height and width that `rle` must have.
+    max_pixels : int
+        Most pixels that the image may have, if no shape is given.
 
     Returns
     -------
@@ -196,9 +165,29 @@ def decode(rle: Any, *, shape: tuple[int, int] | None = None) -> tuple[int, int,
     ReadError
         If it is damaged, does not fit its own size, or is not of `shape`.
     """
+    counts, height = _counts(rle, shape, max_pixels)
+    return _to_window(counts, height)
+
+
+def decoded_size(rle: Any, *, shape: tuple[int, int]) -> int:
+    """Return how many pixels the window has that `decode` would give, without decoding it.
+
+    Raises
+    ------
+    ReadError
+        As `decode`.
+    """
+    counts, height = _counts(rle, shape, MAX_PIXELS)
+    place = _extent(*_runs(counts), height)
+    return 0 if place is None else place[2] * place[3]
+
+
+def _counts(rle: Any, shape: tuple[int, int] | None, max_pixels: int) -> tuple[Counts, int]:
     if not isinstance(rle, Mapping) or not {"size", "counts"} <= set(rle):
         raise ReadError(f"run lengths are {_short(rle)}; expected size and counts")
-    size = check_size(rle["size"])
+    # A given shape has been checked, maybe against a limit that the caller raised.
+    most = max_pixels if shape is None else max(max_pixels, shape[0] * shape[1])
+    size = check_size(rle["size"], max_pixels=most)
     if shape is not None and size != tuple(shape):
         raise ReadError(
             f"run lengths are of an image of {size[0]} x {size[1]} pixels, but the image has "
@@ -206,14 +195,14 @@ def decode(rle: Any, *, shape: tuple[int, int] | None = None) -> tuple[int, int,
         )
     counts = rle["counts"]
     if isinstance(counts, str | bytes):
-        return _to_window(_checked(from_coco_counts(counts), size), size[0])
+        return _checked(from_coco_counts(counts), size), size[0]
     if not isinstance(counts, list) or not all(type(count) is int for count in counts):
         raise ReadError(f"counts are {_short(counts)}; expected a string or whole numbers")
     try:
         values = np.array(counts, dtype=np.int64)
     except OverflowError:
         raise ReadError("a run length is larger than any image; it is damaged") from None
-    return _to_window(_checked(values, size), size[0])
+    return _checked(values, size), size[0]
 
 
 def _checked(counts: Counts, size: tuple[int, int]) -> Counts:
@@ -233,11 +222,16 @@ def _checked(counts: Counts, size: tuple[int, int]) -> Counts:
     return counts
 
 
-def _to_window(counts: Counts, height: int) -> tuple[int, int, Window] | None:
+def _runs(counts: Counts) -> tuple[Counts, Counts]:
+    """Return where the runs inside the mask begin and end."""
     edges = np.concatenate([[0], np.cumsum(counts)])
     starts, stops = edges[1:-1:2], edges[2::2]
     filled = stops > starts
-    starts, stops = starts[filled], stops[filled]
+    return starts[filled], stops[filled]
+
+
+def _extent(starts: Counts, stops: Counts, height: int) -> Extent | None:
+    """Return left, top, width and height of the window that holds all runs."""
     if not starts.size:
         return None
     first, last = starts // height, (stops - 1) // height
@@ -248,11 +242,20 @@ def _to_window(counts: Counts, height: int) -> tuple[int, int, Window] | None:
     else:
         top = int((starts % height).min())
         bottom = int(((stops - 1) % height).max())
-    tall = bottom - top + 1
+    return left, top, right - left + 1, bottom - top + 1
+
+
+def _to_window(counts: Counts, height: int) -> tuple[int, int, Window] | None:
+    starts, stops = _runs(counts)
+    place = _extent(starts, stops, height)
+    if place is None:
+        return None
+    left, top, wide, tall = place
+    first = starts // height
     begin = (first - left) * tall + starts - first * height - top
     end = begin + stops - starts
     turns = np.stack([begin, end], axis=1).ravel()
-    lengths = np.diff(turns, prepend=0, append=tall * (right - left + 1))
+    lengths = np.diff(turns, prepend=0, append=tall * wide)
     pattern = np.arange(len(lengths)) % 2 == 1
     window: Window = np.repeat(pattern, lengths).reshape(-1, tall).T
     return left, top, window

@@ -8,33 +8,30 @@ it belongs to.
 from __future__ import annotations
 
 import logging
+import os
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_sam_amg.errors import ReadError
-from napari_sam_amg.formats.atomic import leftovers, write_files
-from napari_sam_amg.formats.records import (
-    masks_keywords,
-    parse_json,
-    read_bytes,
-    record_shape,
-    run_record,
-    to_json,
-)
-from napari_sam_amg.formats.rle import check_size, decode
+from napari_sam_amg.errors import ReadError, WriteError
+from napari_sam_amg.formats.atomic import write_files
+from napari_sam_amg.formats.limits import MAX_MASK_PIXELS, MAX_PIXELS
+from napari_sam_amg.formats.reading import parse_json, read_bytes
+from napari_sam_amg.formats.records import masks_keywords, record_shape, run_record, to_json
+from napari_sam_amg.formats.rle import check_size, decode, decoded_size
 from napari_sam_amg.formats.rows import PixelBudget, build_masks, score_row
+from napari_sam_amg.formats.staged import leftovers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_sam_amg.formats.atomic import AnyPath
     from napari_sam_amg.masks import Masks
-    from napari_sam_amg.masks.store import Window
 
 log = logging.getLogger(__name__)
 
 _HASH = "records_sha256"
+_Read = TypeVar("_Read")
 
 
 def write_rle_json(masks: Masks, path: AnyPath) -> None:
@@ -51,6 +48,8 @@ def write_rle_json(masks: Masks, path: AnyPath) -> None:
     WriteError
         If either cannot be written; what was there is as it was.
     """
+    if not Path(path).name:
+        raise WriteError(f"{os.fspath(path)!r} is no name of a file; choose another")
     lines = ",\n".join(map(to_json, masks.records("coco_rle")))
     records = f"[{lines}]\n".encode("ascii")
     run = run_record(masks) | {_HASH: sha256(records).hexdigest()}
@@ -59,7 +58,9 @@ def write_rle_json(masks: Masks, path: AnyPath) -> None:
         beside.write(f"{to_json(run)}\n".encode("ascii"))
 
 
-def read_rle_json(path: AnyPath) -> Masks:
+def read_rle_json(
+    path: AnyPath, *, max_pixels: int = MAX_PIXELS, max_mask_pixels: int = MAX_MASK_PIXELS
+) -> Masks:
     """Read a list of records of ours or of ``amg.py``.
 
     Parameters
@@ -67,6 +68,11 @@ def read_rle_json(path: AnyPath) -> Masks:
     path : path
         The list. If the run's record is not beside it, or belongs to another list, there
         is no provenance.
+    max_pixels : int
+        Most pixels that the image may have.
+    max_mask_pixels : int
+        Most pixels of all masks' bounding boxes together; more are refused before memory
+        is taken.
 
     Returns
     -------
@@ -83,18 +89,30 @@ def read_rle_json(path: AnyPath) -> Masks:
         raise ReadError(f"{path} is not a list of masks as amg.py writes it")
     run = _run_of(Path(path), sha256(data).hexdigest())
     where = str(_run_path(Path(path)))
-    shape = record_shape(run, where) if run else _shape_of(entries, path)
+    shape = (
+        record_shape(run, where, max_pixels=max_pixels)
+        if run
+        else _shape_of(entries, path, max_pixels)
+    )
     rows = [score_row(entry, f"{path}: mask {place + 1}") for place, entry in enumerate(entries)]
 
-    def windows() -> Iterator[tuple[int, int, Window] | None]:
+    def each(read: Callable[..., _Read]) -> Iterator[_Read]:
         for place, entry in enumerate(entries):
             try:
-                yield decode(entry.get("segmentation"), shape=shape)
+                yield read(entry.get("segmentation"), shape=shape)
             except ReadError as error:
                 raise ReadError(f"{path}: mask {place + 1}: {error}") from None
+            except MemoryError:
+                raise ReadError(
+                    f"{path}: mask {place + 1} needs more memory than there is"
+                ) from None
 
+    claimed = PixelBudget(str(path), max_mask_pixels)
+    for size in each(decoded_size):
+        claimed.spend(size)
     keywords = masks_keywords(run, where)
-    return build_masks(shape, windows(), rows, keywords=keywords, budget=PixelBudget(str(path)))
+    budget = PixelBudget(str(path), max_mask_pixels)
+    return build_masks(shape, each(decode), rows, keywords=keywords, budget=budget)
 
 
 def _run_path(path: Path) -> Path:
@@ -123,7 +141,7 @@ def _run_of(path: Path, digest: str) -> dict[str, Any]:
     return {}
 
 
-def _shape_of(entries: list[dict[str, Any]], path: AnyPath) -> tuple[int, int]:
+def _shape_of(entries: list[dict[str, Any]], path: AnyPath, max_pixels: int) -> tuple[int, int]:
     if not entries:
         raise ReadError(
             f"{path} holds no mask, and there is no run.json of it beside, so the size of its "
@@ -133,6 +151,6 @@ def _shape_of(entries: list[dict[str, Any]], path: AnyPath) -> tuple[int, int]:
     if not isinstance(segmentation, dict):
         raise ReadError(f"{path}: mask 1 has no run lengths")
     try:
-        return check_size(segmentation.get("size"))
+        return check_size(segmentation.get("size"), max_pixels=max_pixels)
     except ReadError as error:
         raise ReadError(f"{path}: mask 1: {error}") from None

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam_amg.errors import ReadError
-from napari_sam_amg.formats.records import to_box, to_float32, to_numbers
+from napari_sam_amg.formats.limits import MAX_MASK_PIXELS
+from napari_sam_amg.formats.values import to_box, to_float32, to_numbers
 from napari_sam_amg.masks import Masks, MaskStore, MaskTable
+from napari_sam_amg.masks.store import tight_window as tight_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     from napari_sam_amg.masks.store import Window
 
 log = logging.getLogger(__name__)
-
-MAX_WINDOW_PIXELS = 2**36
-"""Most pixels of all windows of a file together (8 GiB, packed); beyond are bombs."""
 
 
 class PixelBudget:
@@ -29,11 +28,14 @@ class PixelBudget:
     ----------
     where : str
         What errors call the file.
+    most : int
+        Most pixels of all masks' windows together.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, most: int = MAX_MASK_PIXELS) -> None:
         self.where = where
-        self._left = MAX_WINDOW_PIXELS
+        self.most = most
+        self._left = most
 
     def spend(self, pixels: int) -> None:
         """Take `pixels` from the budget.
@@ -46,20 +48,9 @@ class PixelBudget:
         self._left -= pixels
         if self._left < 0:
             raise ReadError(
-                f"{self.where}: the masks cover more than {MAX_WINDOW_PIXELS:,} pixels "
-                "together; it is damaged or made to exhaust memory"
+                f"{self.where}: the masks cover more than {self.most:,} pixels together; it is "
+                "damaged or made to exhaust memory. If it is right, raise max_mask_pixels"
             )
-
-
-def tight_window(mask: Window) -> tuple[int, int, Window] | None:
-    """Return left, top and pixels of a mask's bounding window; None if it has no pixel."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not rows.size:
-        return None
-    top, bottom = int(rows[0]), int(rows[-1])
-    columns = np.flatnonzero(mask[top : bottom + 1].any(axis=0))
-    left, right = int(columns[0]), int(columns[-1])
-    return left, top, mask[top : bottom + 1, left : right + 1]
 
 
 def score_row(entry: Mapping[str, Any], where: str) -> dict[str, Any]:

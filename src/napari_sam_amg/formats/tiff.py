@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ImageError
-from napari_sam_amg.formats.png import MAX_PIXELS
+from napari_sam_amg.formats.limits import MAX_PIXELS, check_pixels
+from napari_sam_amg.formats.segments import check_segments
 
 if TYPE_CHECKING:
     import tifffile
@@ -60,7 +61,10 @@ def read_tiff(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> tuple[npt.NDArr
             raise ImageError(f"{path} is damaged or cut short: no TIFF page is found") from error
         _check_form(path, series, max_pixels)
         try:
+            check_segments(path, page)
             pixels = _decoded(path, page)
+        except ImageError:
+            raise
         except MemoryError:
             raise ImageError(f"{path} needs more memory than there is") from None
         except Exception as error:
@@ -110,10 +114,11 @@ def _check_form(path: AnyPath, series: list[tifffile.TiffPageSeries], max_pixels
             f"{' ...' if len(series) > 2 else ''}; stacks are not supported yet, so save each "
             "plane as a file of its own"
         )
-    if axes["Y"] * axes["X"] > max_pixels or first.nbytes > _MOST_BYTES * max_pixels:
+    check_pixels(path, axes["Y"], axes["X"], max_pixels)
+    if first.nbytes > _MOST_BYTES * max_pixels:
         raise ImageError(
-            f"{path} has {axes['Y']} x {axes['X']} pixels, more than the {max_pixels:,} that are "
-            "read; raise the limit if this is right, or cut the image into tiles"
+            f"{path} has pixels of {first.nbytes // (axes['Y'] * axes['X'])} bytes; save it as "
+            "grey or RGB"
         )
 
 

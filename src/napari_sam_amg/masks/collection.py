@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.masks.features import features
+from napari_sam_amg.masks.frames import packed
 from napari_sam_amg.masks.labels import LabelImage, checked_rule, paint
 from napari_sam_amg.masks.records import checked_mode, records
 from napari_sam_amg.masks.scored import ScoredMasks
-from napari_sam_amg.masks.store import MaskStore, Window
+from napari_sam_amg.masks.store import MaskStore, Window, tight_window
 from napari_sam_amg.masks.table import MaskTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -52,10 +55,9 @@ class Masks(ScoredMasks, Sequence[Window]):
 
     Raises
     ------
-    ValueError
-        If `store` and `table` differ in length.
     ParameterError
-        If there is no such overlap rule or output mode.
+        If `store` and `table` differ in length, or there is no such overlap rule or output
+        mode.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Masks(ScoredMasks, Sequence[Window]):
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         if len(store) != len(table):
-            raise ValueError(f"{len(store)} masks, but scores for {len(table)}")
+            raise ParameterError(f"{len(store)} masks, but scores for {len(table)}")
         self.store = store
         self.table = table
         self._overlap = checked_rule(overlap)
@@ -98,7 +100,8 @@ class Masks(ScoredMasks, Sequence[Window]):
         Parameters
         ----------
         arrays : iterable of array, HxW
-            Not zero means inside; each with at least one pixel.
+            Not zero means inside; each with at least one pixel. Of a generator, only one
+            array is held at a time.
         shape : tuple of int, optional
             Height and width in pixels; needed only if there are no arrays.
         predicted_iou, stability_score : array, N, optional
@@ -112,26 +115,22 @@ class Masks(ScoredMasks, Sequence[Window]):
 
         Raises
         ------
-        ValueError
-            If arrays differ in shape, are not two-dimensional, have no pixel, or if a
-            column does not fit.
+        ImageError
+            If arrays differ in shape, are not two-dimensional or have no pixel.
+        ParameterError
+            If a column does not fit.
         """
-        found = [np.asarray(array) != 0 for array in arrays]
-        shapes = {array.shape for array in found} | ({tuple(shape)} if shape else set())
-        if len(shapes) != 1 or len(next(iter(shapes))) != 2:
-            raise ValueError(
-                f"masks need one common two-dimensional shape, got {sorted(shapes)}; "
-                "give shape=(height, width) if there are none"
+        store = packed(arrays, shape)
+        try:
+            table = MaskTable.unknown(
+                store,
+                predicted_iou=predicted_iou,
+                stability_score=stability_score,
+                points=points,
+                crop_boxes=crop_boxes,
             )
-        height, width = shapes.pop()
-        store = MaskStore.from_windows((height, width), ((0, 0, array) for array in found))
-        table = MaskTable.unknown(
-            store,
-            predicted_iou=predicted_iou,
-            stability_score=stability_score,
-            points=points,
-            crop_boxes=crop_boxes,
-        )
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"{error}; give a row for each of {len(store)} masks") from error
         return cls(store, table, **keywords)
 
     @property
@@ -159,6 +158,48 @@ class Masks(ScoredMasks, Sequence[Window]):
             output_mode=self.output_mode,
             provenance=self.provenance,
         )
+
+    def __contains__(self, value: object) -> bool:
+        return next(self._equal_to(value), None) is not None
+
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Return the row of the first mask that has the same pixels as an array.
+
+        Parameters
+        ----------
+        value : array, HxW
+            Not zero means inside.
+        start, stop : int
+            Rows to look in, as for a list.
+
+        Raises
+        ------
+        ValueError
+            If there is none, as for a list.
+        """
+        rows = range(len(self))[start : sys.maxsize if stop is None else stop]
+        for row in self._equal_to(value):
+            if row in rows:
+                return row
+        raise ValueError("there is no mask of these pixels")
+
+    def count(self, value: object) -> int:
+        """Return how many masks have the same pixels as an array."""
+        return sum(1 for _ in self._equal_to(value))
+
+    def _equal_to(self, value: object) -> Iterator[int]:
+        try:
+            pixels = np.asarray(value)
+        except ValueError:
+            return
+        found = tight_window(pixels != 0) if pixels.shape == self.shape else None
+        if found is None:
+            return
+        left, top, window = found
+        place = [left, top, window.shape[1], window.shape[0]]
+        for row in np.flatnonzero((self.store.windows == place).all(axis=1)).tolist():
+            if np.array_equal(self.store.window(row), window):
+                yield row
 
     def window(self, index: int) -> tuple[int, int, Window]:
         """Return one mask without its surroundings.

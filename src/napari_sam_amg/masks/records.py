@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sam_amg.errors import ParameterError
-from napari_sam_amg.masks.runs import run_lengths
+from napari_sam_amg.masks.runs import run_lengths, to_coco_counts
 from napari_sam_amg.parameters import OutputMode
 
 if TYPE_CHECKING:
@@ -69,7 +69,4 @@ def _segmentation(store: MaskStore, index: int, mode: OutputMode) -> Any:
     plain = {"size": list(store.shape), "counts": counts}
     if mode == "uncompressed_rle":
         return plain
-    from pycocotools import mask as coco_mask
-
-    packed = coco_mask.frPyObjects(plain, *store.shape)
-    return {"size": list(store.shape), "counts": packed["counts"].decode("ascii")}
+    return {"size": list(store.shape), "counts": to_coco_counts(counts)}

@@ -1,9 +1,14 @@
-"""COCO's run lengths of a mask, straight from its window."""
+"""COCO's run lengths of a mask, straight from its window, and its string of them."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def run_lengths(
@@ -46,3 +51,24 @@ def run_lengths(
     if counts[-1] == 0 and len(counts) > 1:
         counts.pop()
     return counts
+
+
+def to_coco_counts(counts: Sequence[int] | npt.NDArray[np.int64]) -> str:
+    """Compress run lengths to COCO's string.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Run lengths, each 0 to 2**32 - 1.
+
+    Returns
+    -------
+    str
+        ASCII.
+    """
+    from pycocotools import mask as coco_mask
+
+    plain = [int(count) for count in counts]
+    # Height and width are only copied by pycocotools, not used.
+    packed = coco_mask.frPyObjects({"size": [1, 1], "counts": plain}, 1, 1)
+    return str(packed["counts"].decode("ascii"))

@@ -79,12 +79,10 @@ class MaskStore:
         areas: list[int] = []
         packed: list[npt.NDArray[np.uint8]] = []
         for index, (x0, y0, pixels) in enumerate(items):
-            rows = np.flatnonzero(pixels.any(axis=1))
-            if not len(rows):
+            found = tight_window(pixels)
+            if found is None:
                 raise ValueError(f"mask {index} has no pixel; leave such masks out")
-            columns = np.flatnonzero(pixels.any(axis=0))
-            top, left = int(rows[0]), int(columns[0])
-            tight = pixels[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
+            left, top, tight = found
             height, width = tight.shape
             x, y = int(x0) + left, int(y0) + top
             if x < 0 or y < 0 or x + width > shape[1] or y + height > shape[0]:
@@ -205,6 +203,17 @@ class MaskStore:
             self.areas[chosen],
             np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8),
         )
+
+
+def tight_window(pixels: Window) -> tuple[int, int, Window] | None:
+    """Return left, top and pixels of a mask's bounding window; None if it has no pixel."""
+    rows = np.flatnonzero(pixels.any(axis=1))
+    if not rows.size:
+        return None
+    top, bottom = int(rows[0]), int(rows[-1])
+    columns = np.flatnonzero(pixels[top : bottom + 1].any(axis=0))
+    left, right = int(columns[0]), int(columns[-1])
+    return left, top, pixels[top : bottom + 1, left : right + 1]
 
 
 def _frozen(values: npt.NDArray[np.generic], dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:

@@ -1,0 +1,128 @@
+"""What earlier runs left, told by its content: any file can have the name of a result."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING, Any
+
+from napari_sam_amg.errors import ReadError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_sam_amg.cli.arguments import OutputFormat
+
+_RECORD_KEYS = {"segmentation", "predicted_iou", "stability_score", "crop_box"}
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DESCRIPTION = 270
+_MOST_ENTRIES = 4096
+
+
+def is_result(path: Path, output_format: OutputFormat) -> bool:
+    """Return whether what is at a path was written by a run.
+
+    Parameters
+    ----------
+    path : Path
+        A folder for ``png``, else a file; for ``rle`` the list or the record beside it.
+    output_format : {"png", "rle", "coco", "labels"}
+
+    Returns
+    -------
+    bool
+        For ``png`` and ``rle`` True for results of amg.py too. False if nothing is there,
+        or it cannot be read.
+    """
+    if output_format == "png":
+        from napari_sam_amg.formats.png_folder import is_result_folder
+
+        return is_result_folder(path)
+    if output_format == "labels":
+        return _is_label_image(path)
+    content = _json(path)
+    return _is_rle(content) if output_format == "rle" else _is_dataset(content)
+
+
+def is_result_file(path: Path) -> bool:
+    """Return whether a file is the result of a run in any format of one file an image."""
+    suffix = path.suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        return _is_label_image(path)
+    if suffix != ".json":
+        return False
+    content = _json(path)
+    return _is_rle(content) or _is_dataset(content)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return the names in a PNG folder's place that no run may replace, sorted."""
+    from napari_sam_amg.formats import atomic_folder, png_folder
+
+    return atomic_folder.foreign_files(
+        folder, is_ours=png_folder.is_result_file, is_result=png_folder.is_result_folder
+    )
+
+
+def _json(path: Path) -> Any:
+    from napari_sam_amg.formats.reading import read_json
+
+    try:
+        return read_json(path)
+    except ReadError:
+        return None
+
+
+def _is_rle(content: Any) -> bool:
+    from napari_sam_amg.formats.rle_json import _HASH
+
+    if isinstance(content, dict):
+        return _HASH in content
+    # amg.py writes nothing but the list.
+    return isinstance(content, list) and all(
+        isinstance(entry, dict) and entry.keys() >= _RECORD_KEYS for entry in content
+    )
+
+
+def _is_dataset(content: Any) -> bool:
+    from napari_sam_amg.formats.coco_reading import KEY
+
+    info = content.get("info") if isinstance(content, dict) else None
+    return isinstance(info, dict) and isinstance(info.get(KEY), dict)
+
+
+def _is_label_image(path: Path) -> bool:
+    from napari_sam_amg.formats.label_tiff import _MARK
+
+    mark = _MARK.encode("ascii")
+    try:
+        return _description(path, len(mark)) == mark
+    except (OSError, ValueError, OverflowError, struct.error):
+        return False
+
+
+def _description(path: Path, length: int) -> bytes:
+    """Return how a TIFF's description begins.
+
+    By hand: of a folder of images every one is looked at, damaged ones too, and a library
+    reads more of them, follows their pages and complains.
+    """
+    if not os.path.isfile(path):
+        return b""
+    with path.open("rb") as file:
+        head = file.read(16)
+        if not head.startswith(_TIFF):
+            return b""
+        order = "<" if head.startswith(b"II") else ">"
+        # BigTIFF has 8 bytes where TIFF has 2 or 4.
+        big = 43 in head[2:4]
+        offset, count_form, entry_form = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
+        file.seek(struct.unpack_from(order + offset, head, 8 if big else 4)[0])
+        count_form, entry_form = order + count_form, order + entry_form
+        (count,) = struct.unpack(count_form, file.read(struct.calcsize(count_form)))
+        entries = file.read(min(count, _MOST_ENTRIES) * struct.calcsize(entry_form))
+        for tag, _kind, _count, where in struct.iter_unpack(entry_form, entries):
+            if tag == _DESCRIPTION:
+                file.seek(where)
+                return file.read(length)
+    return b""
