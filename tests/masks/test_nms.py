@@ -54,3 +54,23 @@ def test_equals_a_loop(seed):
 def test_by_hand(boxes, scores, threshold, kept):
     boxes = np.array(boxes, dtype=np.int64).reshape(-1, 4)
     assert suppress(boxes, np.array(scores, dtype=np.float32), threshold).tolist() == kept
+
+
+@pytest.mark.parametrize("seed", range(scaled(100)))
+def test_equals_torchvision(seed):
+    import torch
+    from torchvision.ops import batched_nms
+
+    rng = np.random.default_rng([12, seed])
+    count = int(rng.integers(1, 400))
+    corner = rng.integers(0, 900, (count, 2))
+    boxes = np.hstack([corner, corner + rng.integers(0, 400, (count, 2))])
+    scores = rng.choice(rng.random(max(1, count // 2)), count).astype(np.float32)
+    threshold = float(rng.choice([0.1, 1 / 3, 0.5, 0.7]))
+    theirs = batched_nms(
+        torch.tensor(boxes, dtype=torch.float32),
+        torch.tensor(scores),
+        torch.zeros(count),
+        iou_threshold=threshold,
+    )
+    assert suppress(boxes, scores, threshold).tolist() == theirs.tolist()

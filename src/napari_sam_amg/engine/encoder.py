@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from torchvision.transforms.functional import normalize, resize, to_tensor
+import torch
+from torch.nn import functional as F
 
 from napari_sam_amg.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import torch
     from sam2.modeling.sam2_base import SAM2Base
 
 # The statistics that sam2 normalises with.
@@ -54,7 +54,10 @@ class Features:
 def model_input(
     rgb: npt.NDArray[np.uint8], image_size: int, resizing: Literal["stretch", "pad"]
 ) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Bring a crop to the model's square, with the same calls as sam2.
+    """Bring a crop to the model's square, bit by bit as sam2's transforms do.
+
+    They are torchvision's ``ToTensor``, ``Resize`` and ``Normalize``: two calls of torch,
+    while importing torchvision takes seconds.
 
     Parameters
     ----------
@@ -76,8 +79,13 @@ def model_input(
         side = max(rgb.shape[:2])
         rgb = np.pad(rgb, ((0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)))
     frame = (rgb.shape[0], rgb.shape[1])
-    tensor = resize(to_tensor(np.ascontiguousarray(rgb)), [image_size, image_size], antialias=True)
-    return normalize(tensor, _MEAN, _STD)[None], frame
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+    tensor = pixels[None].to(torch.float32).div(255)
+    if frame != (image_size, image_size):
+        size = (image_size, image_size)
+        tensor = F.interpolate(tensor, size, mode="bilinear", align_corners=False, antialias=True)
+    mean, std = (torch.tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (_MEAN, _STD))
+    return (tensor - mean) / std, frame
 
 
 def encode(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,8 +13,8 @@ def suppress(
 ) -> npt.NDArray[np.int64]:
     """Non-maximum suppression as sam2 calls it.
 
-    It is torchvision's ``batched_nms`` with a single class, so that rounding, ties and the
-    order of the result are sam2's own.
+    The same decisions as torchvision's ``batched_nms`` with a single class, rounding, ties
+    and order included; importing torchvision alone takes longer than many a run.
 
     Parameters
     ----------
@@ -29,14 +31,23 @@ def suppress(
     ndarray, int64
         Rows that stay, by falling score.
     """
-    import torch
-    from torchvision.ops import batched_nms
+    left = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
+    corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[left]
+    kept: list[int] = []
+    while len(left):
+        kept.append(int(left[0]))
+        distinct = ~(_overlap(corners[0], corners[1:]) > threshold)
+        left, corners = left[1:][distinct], corners[1:][distinct]
+    return np.array(kept, dtype=np.int64)
 
-    with torch.device("cpu"):  # whatever the host's default is
-        kept = batched_nms(
-            torch.from_numpy(np.array(boxes, dtype=np.float32)),
-            torch.from_numpy(np.array(scores, dtype=np.float32)),
-            torch.zeros(len(boxes), dtype=torch.int64),
-            iou_threshold=threshold,
-        )
-    return np.asarray(kept.numpy(), dtype=np.int64)
+
+def _overlap(one: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    """Intersection over union in float32, as float64; NaN where both areas are 0."""
+    inner = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
+    shared = np.maximum(inner, np.float32(0)).prod(axis=1, dtype=np.float32)
+    size = (others[:, 2:] - others[:, :2]).prod(axis=1, dtype=np.float32)
+    own = np.prod(one[2:] - one[:2], dtype=np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # torchvision compares the float32 quotient with a double.
+        overlap: npt.NDArray[Any] = (shared / (own + size - shared)).astype(np.float64)
+    return overlap

@@ -1,0 +1,105 @@
+"""Masks as a napari Labels layer: ids, features, colours, and what users changed in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+    import pandas as pd
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    from napari_sam_amg.masks import Masks
+    from napari_sam_amg.plugin.planes import Plane
+
+PROVENANCE = "napari_sam_amg"
+"""Key in ``layer.metadata``: what made the result, as `Masks.provenance`."""
+
+MASKS = "napari_sam_amg_masks"
+"""Key in ``layer.metadata``: the `Masks`, with all their overlapping pixels."""
+
+_COLOURS = 4093
+_COUNTS = ("label", "area", "area_um2", "area_visible", "parent", "index")
+_MAX_COLOURS = 1 << 16
+
+
+def layer_features(masks: Masks, pixel_area: float | None = None) -> pd.DataFrame:
+    """Tabulate masks by napari's rules: row i is label i, row 0 the background.
+
+    Parameters
+    ----------
+    masks : Masks
+        M masks.
+    pixel_area : float, optional
+        Of a pixel in square micrometres; adds the column ``area_um2``.
+
+    Returns
+    -------
+    DataFrame
+        M + 1 rows; ``index`` first, then the columns of `Masks.features`. Row 0 has label
+        0, counts 0 and scores NaN.
+    """
+    import pandas as pd
+
+    table = masks.features
+    if pixel_area is not None:
+        table["area_um2"] = table["area"] * pixel_area
+    columns: dict[str, Any] = {"index": np.arange(len(table) + 1)}
+    for name in table.columns:
+        column = table[name].to_numpy()
+        first = 0 if name in _COUNTS or column.dtype == np.bool_ else np.nan
+        if column.dtype.kind == "i" and name not in _COUNTS:
+            first = 0
+        columns[name] = np.concatenate([np.array([first], dtype=column.dtype), column])
+    return pd.DataFrame(columns)
+
+
+def pixel_area_um2(plane: Plane) -> float | None:
+    """Return the area of a pixel in square micrometres; None where units are unknown."""
+    import pint
+
+    shown = [i for i, where in enumerate(plane.index) if isinstance(where, slice)]
+    area = 1.0
+    for axis in shown:
+        unit = plane.keywords["units"][axis]
+        try:
+            length = (float(plane.keywords["scale"][axis]) * unit).to("micrometer").magnitude
+        except (pint.DimensionalityError, AttributeError):
+            return None
+        area *= abs(float(length))
+    return area
+
+
+def colours(identities: npt.NDArray[np.int64]) -> CyclicLabelColormap:
+    """Colour labels 1..M by what they show, so that an object keeps its colour.
+
+    Parameters
+    ----------
+    identities : ndarray, int64, M
+        A number for each mask that is its own whatever else is shown.
+    """
+    from napari.utils.colormaps import CyclicLabelColormap, label_colormap
+
+    palette = np.asarray(label_colormap(_COLOURS).colors)[1:]
+    chosen = palette[np.asarray(identities) % len(palette)][: _MAX_COLOURS - 1]
+    transparent = np.zeros((1, 4), dtype=palette.dtype)
+    if not len(chosen):
+        chosen = palette[:1]
+    return CyclicLabelColormap(colors=np.concatenate([transparent, chosen]))
+
+
+def layer_metadata(masks: Masks) -> dict[str, Any]:
+    """Return what a Labels layer carries beside its pixels."""
+    return {PROVENANCE: masks.provenance, MASKS: masks}
+
+
+def layer_tuple(
+    masks: Masks, *, name: str, keywords: Mapping[str, Any] | None = None
+) -> tuple[npt.NDArray[Any], dict[str, Any], str]:
+    """Return masks as napari's (data, keywords, "labels")."""
+    meta = {"name": name, "features": layer_features(masks), "metadata": layer_metadata(masks)}
+    return masks.to_labels(), {**meta, **(keywords or {})}, "labels"

@@ -1,0 +1,216 @@
+"""What the dock widget is made of: fields, groups and buttons, and where they stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    FileEdit,
+    FloatSlider,
+    Label,
+    ProgressBar,
+    PushButton,
+)
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_sam_amg.models.registry import EMBEDDED, list_models
+from napari_sam_amg.parameters import group_of
+from napari_sam_amg.plugin.form import make_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from magicgui.widgets.bases import BaseValueWidget
+
+CUSTOM = "custom file"
+
+GROUPS = {
+    "Points and crops": ("points", "crops"),
+    "Quality": ("quality",),
+    "Overlaps and size": ("overlap", "size"),
+    "Advanced": ("advanced",),
+}
+"""Titles of the collapsible groups, and the parameters' groups in each."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "as recommended": {},
+    "few, large objects": {"points_per_side": 12, "crop_n_layers": 0},
+    "many, small objects": {"points_per_side": 48, "crop_n_layers": 0},
+    "everything": {
+        "points_per_side": 48,
+        "pred_iou_thresh": 0.0,
+        "stability_score_thresh": 0.0,
+    },
+}
+"""What a user may look for, as changes to the model's recommendation."""
+
+
+class Panel:
+    """The widgets of the form, laid out in a column that scrolls, above the buttons.
+
+    Parameters
+    ----------
+    image_layers : callable
+        Returns the layers to choose from.
+    values : mapping
+        First values of the parameters, by name.
+
+    Attributes
+    ----------
+    native : QWidget
+        All of it.
+    fields : dict
+        The parameters' widgets, by name.
+    """
+
+    def __init__(self, image_layers: Callable[..., Any], values: Mapping[str, Any]) -> None:
+        self.image_layer = ComboBox(
+            name="image_layer",
+            label="Image",
+            choices=image_layers,
+            nullable=True,
+            tooltip="The layer that masks are made for; follows the active image layer.",
+        )
+        models = [(info.title, info.name) for info in list_models()]
+        self.model = ComboBox(
+            name="model",
+            label="Model",
+            choices=[*models, ("your own file ...", CUSTOM)],
+            value=EMBEDDED,
+        )
+        self.model_file = FileEdit(
+            name="model_file",
+            label="File",
+            filter="SAM 2 checkpoints (*.pt *.pth *.safetensors)",
+            nullable=True,
+            tooltip="A SAM 2 or 2.1 checkpoint; its architecture is recognised.",
+        )
+        self.device = ComboBox(
+            name="device",
+            label="Device",
+            choices=["auto", "cpu", "cuda", "mps"],
+            tooltip="auto takes a GPU where there is one.",
+        )
+        self.precision = ComboBox(
+            name="precision",
+            label="Precision",
+            choices=["exact", "fast"],
+            tooltip="<qt>exact computes in float32; fast in bfloat16, which can change masks "
+            "slightly.</qt>",
+        )
+        self.layer_contrast = CheckBox(
+            name="layer_contrast",
+            text="Use the layer's contrast limits",
+            tooltip="<qt>Give the model what the layer's contrast limits show, instead of "
+            "the range that it was trained with.</qt>",
+        )
+        self.preset = ComboBox(
+            name="preset",
+            label="Looking for",
+            choices=list(PRESETS),
+            tooltip="<qt>Sets several parameters at once, from what the model recommends.</qt>",
+        )
+        self.head: list[BaseValueWidget[Any]] = [
+            self.image_layer,
+            self.model,
+            self.model_file,
+            self.device,
+            self.precision,
+        ]
+        self.head += [self.layer_contrast, self.preset]
+        self.fields: dict[str, BaseValueWidget[Any]] = make_fields(values)
+        self.run_button = PushButton(text="Run", tooltip="Find all objects in the image.")
+        self.cancel_button = PushButton(text="Cancel", enabled=False)
+        self.keep_button = PushButton(
+            text="Keep so far",
+            enabled=False,
+            tooltip="<qt>End the run and show what it has found so far.</qt>",
+        )
+        self.progress = ProgressBar(visible=False)
+        self.status = Label(value="")
+        self.groups: dict[str, QCollapsible] = {}
+        self.native = self._column()
+
+    def _column(self) -> QWidget:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.addWidget(_form(self.head))
+        for title, groups in GROUPS.items():
+            chosen = [w for name, w in self.fields.items() if group_of(name) in groups]
+            collapsible = QCollapsible(title)
+            collapsible.setDuration(0)
+            collapsible.setContent(_form(chosen))
+            collapsible.collapse(animate=False)
+            if title == "Quality":
+                collapsible.expand(animate=False)
+            column.addWidget(collapsible)
+            self.groups[title] = collapsible
+        column.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inner)
+        bar = scroll.verticalScrollBar()
+        room = bar.sizeHint().width() if bar is not None else 0
+        scroll.setMinimumWidth(inner.minimumSizeHint().width() + room)
+
+        whole = QWidget()
+        whole.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        layout = QVBoxLayout(whole)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, stretch=1)
+        buttons = QHBoxLayout()
+        buttons.setContentsMargins(4, 4, 8, 4)
+        for button in (self.run_button, self.cancel_button, self.keep_button):
+            button.native.setMinimumWidth(40)
+            buttons.addWidget(button.native)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress.native)
+        self.status.native.setWordWrap(True)
+        self.status.native.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.status.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.status.native.setMinimumHeight(3 * self.status.native.fontMetrics().lineSpacing())
+        layout.addWidget(self.status.native)
+        return whole
+
+    def show_model_file(self, *, shown: bool) -> None:
+        """Show or hide the row of the model's file."""
+        form = self.model_file.native.parentWidget().layout()
+        form.setRowVisible(self.model_file.native, shown)
+
+
+def _form(widgets: Iterable[BaseValueWidget[Any]]) -> QWidget:
+    """Put widgets below each other, each beside its label."""
+    box = QWidget()
+    form = QFormLayout(box)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+    for widget in widgets:
+        native = widget.native
+        # A slider that is too long for the row goes below its label, where it has room.
+        native.setMinimumWidth(150 if isinstance(widget, FloatSlider) else 120)
+        if isinstance(widget, CheckBox):
+            widget.text = widget.text or widget.label
+            form.addRow(native)
+        else:
+            form.addRow(widget.label, native)
+            label = form.labelForField(native)
+            if label is not None:
+                label.setToolTip(widget.tooltip)
+        native.show()
+    return box

@@ -1,0 +1,131 @@
+"""What of an image layer goes to the model, and where its result belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam_amg.errors import ImageError
+
+if TYPE_CHECKING:
+    import napari.layers
+    import napari.viewer
+    import numpy.typing as npt
+
+MAX_DEFAULT_PIXELS = 1 << 24
+"""Of a multiscale layer the finest level with at most so many pixels a plane is used."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One displayed plane of an image layer, as it was when a run began.
+
+    Attributes
+    ----------
+    layer : napari.layers.Image
+        Where it comes from; held as an object, since its name may change.
+    name : str
+        The layer's name then.
+    pixels : array
+        HxW or HxWxC; may be lazy.
+    index : tuple of (int or slice)
+        Where the plane lies in the layer's data (without the colour axis).
+    keywords : dict
+        Transform of a layer whose data is the plane with its other axes of length 1.
+    """
+
+    layer: napari.layers.Image
+    name: str
+    pixels: Any
+    index: tuple[int | slice, ...]
+    keywords: dict[str, Any]
+
+    def computed(self) -> npt.NDArray[Any]:
+        """Return the plane's pixels in memory; only they are computed."""
+        return np.asarray(self.pixels)
+
+    def placed(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an HxW image with an axis of length 1 for each that the plane lies across."""
+        return labels[tuple(slice(None) if isinstance(i, slice) else None for i in self.index)]
+
+    def flat(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Undo `placed`."""
+        return data[tuple(slice(None) if isinstance(i, slice) else 0 for i in self.index)]
+
+
+def default_level(layer: napari.layers.Image) -> int:
+    """Return the finest level of a multiscale layer whose plane is not huge; 0 otherwise."""
+    if not layer.multiscale:
+        return 0
+    for level, data in enumerate(layer.data):
+        shape = data.shape[:-1] if layer.rgb else data.shape
+        if int(np.prod(sorted(shape)[-2:])) <= MAX_DEFAULT_PIXELS:
+            return level
+    return len(layer.data) - 1
+
+
+def displayed_plane(
+    layer: napari.layers.Image, viewer: napari.viewer.Viewer, level: int | None = None
+) -> Plane:
+    """Take the plane of `layer` that `viewer` shows; nothing is computed.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    viewer : napari.viewer.Viewer
+        Its axis order and slider positions say which plane.
+    level : int, optional
+        Of a multiscale layer; by default `default_level`.
+
+    Raises
+    ------
+    ImageError
+        If the layer has no plane, such as one of a single dimension.
+    """
+    if layer.ndim < 2:
+        raise ImageError(
+            f"layer {layer.name!r} has {layer.ndim} dimension: an image needs two at least"
+        )
+    level = default_level(layer) if level is None else level
+    data = layer.data[level] if layer.multiscale else layer.data
+    factors = np.asarray(layer.downsample_factors[level] if layer.multiscale else 1.0)
+    factors = np.broadcast_to(factors, (layer.ndim,)).astype(float)
+
+    across = viewer.dims.ndim - layer.ndim
+    order = [axis - across for axis in viewer.dims.order if axis >= across]
+    shown = sorted(order[-2:])
+    at = np.asarray(layer.world_to_data(viewer.dims.point)) / factors
+    last = np.asarray(data.shape[: layer.ndim]) - 1
+    index: list[int | slice] = [
+        slice(None) if axis in shown else int(np.clip(round(float(at[axis])), 0, last[axis]))
+        for axis in range(layer.ndim)
+    ]
+    offset = np.array([0 if isinstance(i, slice) else i for i in index], dtype=float)
+    return Plane(
+        layer=layer,
+        name=layer.name,
+        pixels=data[tuple(index)],
+        index=tuple(index),
+        keywords=_transform(layer, factors, offset),
+    )
+
+
+def _transform(
+    layer: napari.layers.Image, factors: npt.NDArray[Any], offset: npt.NDArray[Any]
+) -> dict[str, Any]:
+    """Keywords of a layer with data coordinates ``(x - offset)`` of the level."""
+    from napari.utils.transforms import Affine
+
+    scale = np.asarray(layer.scale) * factors
+    to_physical = Affine(scale=scale, rotate=layer.rotate, shear=layer.shear).linear_matrix
+    return {
+        "scale": scale,
+        "translate": np.asarray(layer.translate) + to_physical @ offset,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine.affine_matrix,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }

@@ -1,0 +1,183 @@
+"""A run in a worker thread: the model kept from run to run, progress, cancel, faults."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_sam_amg.errors import Cancelled, RunError, SamAmgError
+from napari_sam_amg.plugin.triton_guard import open_triton_apart
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from napari_sam_amg.engine import AutomaticMaskGenerator
+    from napari_sam_amg.engine.arguments import Precision
+    from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.plugin.planes import Plane
+
+STAGES = {
+    "read": "reading the image",
+    "load": "loading the model",
+    "encode": "encoding the image",
+    "decode": "asking the model at the points",
+    "select": "selecting masks",
+}
+"""What the stages of a run are called in the window."""
+
+_HINTS = {
+    "read": "check that the layer's data can be read, for example with layer.data[...]",
+    "load": "choose the embedded model nuclei-nano to see whether the rest works",
+    "encode": "try another device or a smaller region",
+    "decode": "try fewer points per batch or another device",
+    "select": "try a larger predicted IoU threshold, so that fewer masks are held",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a run needs, read from the window before it begins."""
+
+    plane: Plane
+    model: str | Path
+    device: str
+    precision: Precision
+    contrast: tuple[float, float] | None
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps; `total` is 0 until it is known.
+    stage : str
+        Key of `STAGES`: what is being done.
+    elapsed, remaining : float
+        Seconds; `remaining` is NaN until it can be told.
+    """
+
+    done: int
+    total: int
+    stage: str
+    elapsed: float
+    remaining: float
+
+
+@dataclass
+class Control:
+    """How the window tells a running job to end."""
+
+    _stop: threading.Event = field(default_factory=threading.Event)
+    keep: bool = False
+
+    def cancel(self, *, keep: bool) -> None:
+        """End the run at the next chance; with `keep`, with what it found so far."""
+        self.keep = keep
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run is to end."""
+        return self._stop.is_set()
+
+
+class Session:
+    """The generator of the last run, kept so that the next need not load or encode again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: tuple[Any, ...] | None = None
+        self._generator: AutomaticMaskGenerator | None = None
+
+    def generator(self, job: Job) -> AutomaticMaskGenerator:
+        """Return a generator set up for `job`; the model is loaded only if it is another."""
+        open_triton_apart()
+        from napari_sam_amg.engine import AutomaticMaskGenerator
+
+        key = (str(job.model), job.device, job.precision)
+        with self._lock:
+            if self._generator is None or self._key != key:
+                self._generator, self._key = None, None  # first free the memory
+                self._generator = AutomaticMaskGenerator(
+                    job.model, device=job.device, precision=job.precision
+                )
+                self._key = key
+            return self._generator.configured(contrast=job.contrast, **job.parameters)
+
+    def free_memory(self) -> None:
+        """Forget the model and the encoder's output."""
+        import sys
+
+        with self._lock:
+            self._generator, self._key = None, None
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def run(self, job: Job, control: Control) -> Generator[Progress, None, Proposals | None]:
+        """Find all candidates, for a generator worker.
+
+        Yields
+        ------
+        Progress
+
+        Returns
+        -------
+        Proposals or None
+            None if it was cancelled without keeping what was found.
+
+        Raises
+        ------
+        SamAmgError
+            On any fault, never a RuntimeError: napari's workers swallow those.
+        """
+        began = time.monotonic()
+        stage = "read"
+        partial = None
+        try:
+            yield _progress(began, 0, 0, stage)
+            image = job.plane.computed()
+            stage = "load"
+            yield _progress(began, 0, 0, stage)
+            generator = self.generator(job)
+            stage = "encode"
+            steps = generator.steps(
+                image, propose=True, name=job.plane.name, should_stop=lambda: control.stopping
+            )
+            first = time.monotonic()
+            for step in steps:
+                if step.result is not None:
+                    result: Proposals = step.result
+                    return result
+                partial = step.partial
+                if control.stopping:
+                    break
+                stage = "decode"
+                yield _progress(began, step.done, step.total, stage, first)
+        except Cancelled:
+            pass
+        except SamAmgError:
+            raise
+        except Exception as error:
+            raise RunError(
+                f"{STAGES[stage]} of {job.plane.name!r} failed: {type(error).__name__}: {error}. "
+                f"What to do: {_HINTS[stage]}"
+            ) from error
+        return partial() if control.keep and partial is not None else None
+
+
+def _progress(
+    began: float, done: int, total: int, stage: str, first: float | None = None
+) -> Progress:
+    now = time.monotonic()
+    remaining = float("nan")
+    if first is not None and done:
+        remaining = (now - first) / done * (total - done)
+    return Progress(done, total, stage, now - began, remaining)

@@ -1,0 +1,95 @@
+"""What the form's fields say, and what the choice of a model or a preset does to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_sam_amg.models.registry import model_info
+from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
+from napari_sam_amg.plugin.panel import CUSTOM, PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_sam_amg.plugin.panel import Panel
+
+LIVE = (*SELECT_PARAMETERS, "overlap")
+"""Parameters that act on the shown masks at once."""
+
+
+class Settings:
+    """The parameters in the form of a `Panel`.
+
+    Parameters
+    ----------
+    panel : Panel
+    changed : callable
+        Called with True after parameters have changed that act at once, with False after
+        others.
+
+    Attributes
+    ----------
+    touched : set of str
+        Parameters that the user set: another model leaves them as they are.
+    """
+
+    def __init__(self, panel: Panel, changed: Callable[[bool], None]) -> None:
+        self._panel = panel
+        self._changed = changed
+        self._setting = False
+        self.touched: set[str] = set()
+        self._show_model()
+        panel.model.changed.connect(self._model_changed)
+        panel.model_file.changed.connect(self._model_changed)
+        panel.preset.changed.connect(self._preset_changed)
+        for name, field in panel.fields.items():
+            field.changed.connect(lambda _=None, name=name: self._field_changed(name))
+
+    @property
+    def parameters(self) -> AmgParameters:
+        """What the form says.
+
+        Raises
+        ------
+        ParameterError
+            If it cannot be used.
+        """
+        values = {name: field.value for name, field in self._panel.fields.items()}
+        if values["point_grids"] is not None:
+            values["points_per_side"] = None
+        return AmgParameters(**values)
+
+    def _recommended(self) -> AmgParameters:
+        name = self._panel.model.value
+        return AmgParameters(**({} if name == CUSTOM else model_info(name).recommended))
+
+    def _model_changed(self, value: object = None) -> None:
+        self._show_model()
+        self._apply({k: v for k, v in self._recommended() if k not in self.touched})
+
+    def _show_model(self) -> None:
+        name = self._panel.model.value
+        self._panel.show_model_file(shown=name == CUSTOM)
+        info = None if name == CUSTOM else model_info(name)
+        text = f"{info.description} {info.notes}" if info else "A SAM 2 checkpoint of your own."
+        self._panel.model.tooltip = f"<qt>{text}</qt>"
+
+    def _preset_changed(self, preset: str) -> None:
+        self.touched.clear()
+        self._apply({**dict(self._recommended()), **PRESETS[preset]})
+
+    def _apply(self, values: dict[str, Any]) -> None:
+        """Set fields without counting them as touched, and say so once."""
+        self._setting = True
+        try:
+            for name, value in values.items():
+                if self._panel.fields[name].value != value:
+                    self._panel.fields[name].value = value
+        finally:
+            self._setting = False
+        self._changed(True)
+
+    def _field_changed(self, name: str) -> None:
+        if not self._setting:
+            self.touched.add(name)
+            self._changed(name in LIVE)
