@@ -78,7 +78,11 @@ NAMED = {
         "point_grids": [np.random.default_rng(5).random((60, 2))],
     },
     "duplicates kept": {"box_nms_thresh": 1.0, "points_per_side": 5},
-    "usual thresholds": {"pred_iou_thresh": 0.4, "stability_score_thresh": 0.5},
+    "usual thresholds": {
+        "points_per_side": 20,
+        "pred_iou_thresh": 0.3,
+        "stability_score_thresh": 0.4,
+    },
 }
 
 

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_MANY = 4000
+"""Numbers in a list of boxes above which torchvision goes another way on a CPU."""
+
 
 def suppress(
     boxes: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], threshold: float
@@ -38,7 +41,19 @@ def suppress(
         kept.append(int(left[0]))
         distinct = ~(_overlap(corners[0], corners[1:]) > threshold)
         left, corners = left[1:][distinct], corners[1:][distinct]
-    return np.array(kept, dtype=np.int64)
+    rows = np.array(kept, dtype=np.int64)
+    return _as_of_many(rows, scores) if 4 * len(boxes) > _MANY else rows
+
+
+def _as_of_many(
+    rows: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int64]:
+    """Order rows as torchvision does for many boxes: by torch's sort, which may swap ties."""
+    import torch
+
+    rows = np.sort(rows)
+    order = torch.from_numpy(np.array(scores, dtype=np.float32)[rows]).sort(descending=True)[1]
+    return np.asarray(rows[order.numpy()], dtype=np.int64)
 
 
 def _overlap(one: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
