@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from _runs import command, tree
 from napari_sam_amg import formats
 from napari_sam_amg.cli import main
 
@@ -19,18 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("generator")
-
-
-def command(folder: Path, *more: str) -> list[str]:
-    return ["--input", str(folder / "in"), "--output", str(folder / "out"), "--recursive", *more]
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def fill(folder: Path, files: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from _runs import command, tree
 from napari_sam_amg.cli import main
 from napari_sam_amg.errors import WriteError
 
@@ -31,18 +32,6 @@ def images(tmp_path: Path, painted: Callable[..., np.ndarray]) -> dict[str, np.n
     return {
         name: painted(tmp_path / "in" / name, seed, 0 if "empty" in name else 3)
         for seed, name in enumerate(names)
-    }
-
-
-def command(folder: Path, *more: str) -> list[str]:
-    return ["--input", str(folder / "in"), "--output", str(folder / "out"), "--recursive", *more]
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
     }
 
 

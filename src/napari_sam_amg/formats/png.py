@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ReadError
-from napari_sam_amg.formats.limits import MAX_PIXELS as MAX_PIXELS
+from napari_sam_amg.formats.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from napari_sam_amg.formats.atomic import AnyPath

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import ReadError, WriteError
 from napari_sam_amg.formats.atomic_folder import write_folder
-from napari_sam_amg.formats.png import MAX_PIXELS, decode_mask, encode_mask
+from napari_sam_amg.formats.limits import MAX_PIXELS
+from napari_sam_amg.formats.png import decode_mask, encode_mask
 from napari_sam_amg.formats.reading import parse_json, read_bytes
 from napari_sam_amg.formats.records import (
     masks_keywords,
@@ -24,8 +25,9 @@ from napari_sam_amg.formats.records import (
     run_record,
     to_json,
 )
-from napari_sam_amg.formats.rows import PixelBudget, build_masks, tight_window
+from napari_sam_amg.formats.rows import PixelBudget, build_masks
 from napari_sam_amg.formats.values import to_box, to_float32, to_numbers
+from napari_sam_amg.masks.store import tight_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

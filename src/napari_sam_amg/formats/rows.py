@@ -11,7 +11,6 @@ from napari_sam_amg.errors import ReadError
 from napari_sam_amg.formats.limits import MAX_MASK_PIXELS
 from napari_sam_amg.formats.values import to_box, to_float32, to_numbers
 from napari_sam_amg.masks import Masks, MaskStore, MaskTable
-from napari_sam_amg.masks.store import tight_window as tight_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +13,13 @@ from napari_sam_amg.models.architecture import ARCHITECTURES, Architecture, buil
 from napari_sam_amg.models.checkpoint import open_regular, read_checkpoint
 from napari_sam_amg.models.devices import choose_device
 from napari_sam_amg.models.download import fetch
+from napari_sam_amg.models.host import usual_defaults
 from napari_sam_amg.models.memory import is_out_of_memory
 from napari_sam_amg.models.profiles import InputProfile, ModelInfo
 from napari_sam_amg.models.recognition import check_fit, find_weights, recognise
 from napari_sam_amg.models.registry import EMBEDDED, embedded_file, list_models, model_info
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
     from sam2.modeling.sam2_base import SAM2Base
 
@@ -29,7 +27,7 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
-# The default type and the random state belong to the process: one thread at a time.
+# The random state, which building draws from and puts back, belongs to the process.
 _building = threading.Lock()
 
 
@@ -155,7 +153,7 @@ def _assemble(weights: dict[str, torch.Tensor], architecture: Architecture, name
     """Build the architecture and fill it with float32 copies of `weights`."""
     import torch
 
-    with _usual_defaults():
+    with _building, usual_defaults():
         model = build(architecture)
     slots = model.state_dict()
     check_fit(
@@ -179,21 +177,6 @@ def _assemble(weights: dict[str, torch.Tensor], architecture: Architecture, name
                     "training has failed or the file is damaged; use an earlier checkpoint"
                 )
     return model
-
-
-@contextmanager
-def _usual_defaults() -> Iterator[None]:
-    """Build on the CPU in float32 whatever the host's defaults are, and give them back."""
-    import torch
-
-    with _building:
-        dtype = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
-        try:
-            with torch.device("cpu"):
-                yield
-        finally:
-            torch.set_default_dtype(dtype)
 
 
 def _move(model: SAM2Base, device: torch.device) -> SAM2Base:

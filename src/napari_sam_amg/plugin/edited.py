@@ -57,14 +57,14 @@ def masks_of_layer(data: Any, meta: Mapping[str, Any]) -> list[tuple[str, Masks]
     Parameters
     ----------
     data : array of integers, HxW or with more axes in front
-        Lazy arrays are computed plane by plane.
+        Lazy arrays are computed plane by plane; of several levels the finest is taken.
     meta : mapping
         napari's keywords of the layer.
 
     Raises
     ------
     WriteError
-        If the layer has fewer than two dimensions, or several levels.
+        If the layer has fewer than two dimensions.
     """
     name = str(meta.get("name") or "labels")
     if isinstance(data, list | tuple):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy.typing as npt
     import pandas as pd
     from napari.utils.colormaps import CyclicLabelColormap
@@ -23,7 +22,6 @@ MASKS = "napari_sam_amg_masks"
 """Key in ``layer.metadata``: the `Masks`, with all their overlapping pixels."""
 
 _COLOURS = 4093
-_COUNTS = ("label", "area", "area_um2", "area_visible", "parent", "index")
 _MAX_COLOURS = 1 << 16
 
 
@@ -51,9 +49,7 @@ def layer_features(masks: Masks, pixel_area: float | None = None) -> pd.DataFram
     columns: dict[str, Any] = {"index": np.arange(len(table) + 1)}
     for name in table.columns:
         column = table[name].to_numpy()
-        first = 0 if name in _COUNTS or column.dtype == np.bool_ else np.nan
-        if column.dtype.kind == "i" and name not in _COUNTS:
-            first = 0
+        first = np.nan if column.dtype.kind == "f" and name != "area_um2" else 0
         columns[name] = np.concatenate([np.array([first], dtype=column.dtype), column])
     return pd.DataFrame(columns)
 
@@ -82,9 +78,9 @@ def colours(identities: npt.NDArray[np.int64]) -> CyclicLabelColormap:
     identities : ndarray, int64, M
         A number for each mask that is its own whatever else is shown.
     """
-    from napari.utils.colormaps import CyclicLabelColormap, label_colormap
+    from napari.utils.colormaps import CyclicLabelColormap
 
-    palette = np.asarray(label_colormap(_COLOURS).colors)[1:]
+    palette = _palette()
     chosen = palette[np.asarray(identities) % len(palette)][: _MAX_COLOURS - 1]
     transparent = np.zeros((1, 4), dtype=palette.dtype)
     if not len(chosen):
@@ -92,14 +88,20 @@ def colours(identities: npt.NDArray[np.int64]) -> CyclicLabelColormap:
     return CyclicLabelColormap(colors=np.concatenate([transparent, chosen]))
 
 
+@functools.cache
+def _palette() -> npt.NDArray[Any]:
+    """Colours to choose from, RGBA; made once, since every move of a slider asks for them."""
+    from napari.utils.colormaps import label_colormap
+
+    return np.asarray(label_colormap(_COLOURS).colors)[1:]
+
+
 def layer_metadata(masks: Masks) -> dict[str, Any]:
     """Return what a Labels layer carries beside its pixels."""
     return {PROVENANCE: masks.provenance, MASKS: masks}
 
 
-def layer_tuple(
-    masks: Masks, *, name: str, keywords: Mapping[str, Any] | None = None
-) -> tuple[npt.NDArray[Any], dict[str, Any], str]:
+def layer_tuple(masks: Masks, *, name: str) -> tuple[npt.NDArray[Any], dict[str, Any], str]:
     """Return masks as napari's (data, keywords, "labels")."""
     meta = {"name": name, "features": layer_features(masks), "metadata": layer_metadata(masks)}
-    return masks.to_labels(), {**meta, **(keywords or {})}, "labels"
+    return masks.to_labels(), meta, "labels"

@@ -38,8 +38,6 @@ class Result:
     ----------
     layer : napari.layers.Labels or None
         Shows ``masks.to_labels()``; None until `show` was called.
-    masks : Masks or None
-        What is shown.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, plane: Plane, proposals: Proposals) -> None:
@@ -47,7 +45,6 @@ class Result:
         self.plane = plane
         self.proposals = proposals
         self.layer: napari.layers.Labels | None = None
-        self.masks: Masks | None = None
         self._drawn: npt.NDArray[Any] | None = None
         self._pixel_area = pixel_area_um2(plane)
 
@@ -91,7 +88,6 @@ class Result:
         else:
             self._add(labels, features, masks, rows)
         self._drawn = labels.copy()
-        self.masks = masks
         return masks
 
     def _update(self, labels: Any, features: Any, masks: Masks, rows: Any) -> None:
