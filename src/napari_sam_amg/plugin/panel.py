@@ -30,9 +30,13 @@ from napari_sam_amg.parameters import group_of
 from napari_sam_amg.plugin.form import make_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from magicgui.widgets.bases import BaseValueWidget
+
+    from napari_sam_amg.plugin.section import Section
+
+    Row = BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...]
 
 CUSTOM = "custom file"
 
@@ -66,6 +70,8 @@ class Panel:
         Returns the layers to choose from.
     values : mapping
         First values of the parameters, by name.
+    before, after : sequence of Section
+        What stands above and below the parameters.
 
     Attributes
     ----------
@@ -75,7 +81,15 @@ class Panel:
         The parameters' widgets, by name.
     """
 
-    def __init__(self, image_layers: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        image_layers: Callable[..., Any],
+        values: Mapping[str, Any],
+        *,
+        before: Sequence[Section] = (),
+        after: Sequence[Section] = (),
+    ) -> None:
+        self._before, self._after = before, after
         self.image_layer = ComboBox(
             name="image_layer",
             label="Image",
@@ -148,16 +162,14 @@ class Panel:
         column = QVBoxLayout(inner)
         column.setContentsMargins(4, 4, 4, 4)
         column.addWidget(_form(self.head))
+        for section in self._before:
+            self._add_group(column, section.title, section.rows)
         for title, groups in GROUPS.items():
             chosen = [w for name, w in self.fields.items() if group_of(name) in groups]
-            collapsible = QCollapsible(title)
-            collapsible.setDuration(0)
-            collapsible.setContent(_form(chosen))
-            collapsible.collapse(animate=False)
-            if title == "Quality":
-                collapsible.expand(animate=False)
-            column.addWidget(collapsible)
-            self.groups[title] = collapsible
+            self._add_group(column, title, chosen)
+        for section in self._after:
+            self._add_group(column, section.title, section.rows)
+        self.groups["Quality"].expand(animate=False)
         column.addStretch()
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -187,24 +199,35 @@ class Panel:
         layout.addWidget(self.status.native)
         return whole
 
+    def _add_group(self, column: QVBoxLayout, title: str, rows: Sequence[Row]) -> None:
+        collapsible = QCollapsible(title)
+        collapsible.setDuration(0)
+        collapsible.setContent(_form(rows))
+        collapsible.collapse(animate=False)
+        column.addWidget(collapsible)
+        self.groups[title] = collapsible
+
     def show_model_file(self, *, shown: bool) -> None:
         """Show or hide the row of the model's file."""
         form = self.model_file.native.parentWidget().layout()
         form.setRowVisible(self.model_file.native, shown)
 
 
-def _form(widgets: Iterable[BaseValueWidget[Any]]) -> QWidget:
-    """Put widgets below each other, each beside its label."""
+def _form(rows: Iterable[Row]) -> QWidget:
+    """Put widgets below each other, each beside its label; those of a tuple side by side."""
     box = QWidget()
     form = QFormLayout(box)
     form.setContentsMargins(0, 0, 0, 0)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-    for widget in widgets:
+    for widget in rows:
+        if isinstance(widget, tuple):
+            form.addRow(_beside(widget))
+            continue
         native = widget.native
         # A slider that is too long for the row goes below its label, where it has room.
         native.setMinimumWidth(150 if isinstance(widget, FloatSlider) else 120)
-        if isinstance(widget, CheckBox):
+        if isinstance(widget, CheckBox | PushButton):
             widget.text = widget.text or widget.label
             form.addRow(native)
         else:
@@ -213,4 +236,16 @@ def _form(widgets: Iterable[BaseValueWidget[Any]]) -> QWidget:
             if label is not None:
                 label.setToolTip(widget.tooltip)
         native.show()
+    return box
+
+
+def _beside(widgets: Iterable[BaseValueWidget[Any]]) -> QWidget:
+    """Put buttons or short fields into one row."""
+    box = QWidget()
+    row = QHBoxLayout(box)
+    row.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        widget.native.setMinimumWidth(40)
+        row.addWidget(widget.native)
+        widget.native.show()
     return box

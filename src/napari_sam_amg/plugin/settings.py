@@ -9,7 +9,7 @@ from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
 from napari_sam_amg.plugin.panel import CUSTOM, PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_sam_amg.plugin.panel import Panel
 
@@ -54,10 +54,27 @@ class Settings:
         ParameterError
             If it cannot be used.
         """
+        return AmgParameters(**self._values())
+
+    def _values(self) -> dict[str, Any]:
         values = {name: field.value for name, field in self._panel.fields.items()}
         if values["point_grids"] is not None:
             values["points_per_side"] = None
-        return AmgParameters(**values)
+        return values
+
+    def set_by_user(self, values: Mapping[str, Any]) -> None:
+        """Set fields, which count as touched, and say so once.
+
+        Raises
+        ------
+        ParameterError
+            If the values cannot be used together; no field is changed.
+        """
+        AmgParameters(**{**self._values(), **values})
+        self.touched |= set(values)
+        self._apply(values)
+        if not set(values) <= set(LIVE):
+            self._changed(False)
 
     def _recommended(self) -> AmgParameters:
         name = self._panel.model.value
@@ -78,7 +95,7 @@ class Settings:
         self.touched.clear()
         self._apply({**dict(self._recommended()), **PRESETS[preset]})
 
-    def _apply(self, values: dict[str, Any]) -> None:
+    def _apply(self, values: Mapping[str, Any]) -> None:
         """Set fields without counting them as touched, and say so once."""
         self._setting = True
         try:

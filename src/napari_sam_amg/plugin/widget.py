@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import Container
 from napari.layers import Image
 from napari.qt.threading import create_worker
+from psygnal import Signal
 
 from napari_sam_amg.errors import ImageError, ParameterError, RunError, SamAmgError
 from napari_sam_amg.models.registry import EMBEDDED, model_info
@@ -20,11 +21,21 @@ from napari_sam_amg.plugin.settings import LIVE, Settings
 from napari_sam_amg.plugin.tuning import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import napari.viewer
     from napari.layers import Labels
     from napari.qt.threading import GeneratorWorker
 
     from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.plugin.section import Section
+
+
+BEFORE: tuple[type[Section], ...] = ()
+"""Parts of the form above the parameters: what is looked at."""
+
+AFTER: tuple[type[Section], ...] = ()
+"""Parts of the form below the parameters: what is done with a result, and tools."""
 
 
 class AmgWidget(Container[Any]):
@@ -42,6 +53,9 @@ class AmgWidget(Container[Any]):
         attribute too, by its name: ``widget.points_per_side.value = 16``.
     """
 
+    image_changed = Signal()
+    result_changed = Signal()
+
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(labels=False)
         self._viewer = viewer
@@ -50,8 +64,11 @@ class AmgWidget(Container[Any]):
         self._control = Control()
         self._result: Result | None = None
         recommended = AmgParameters(**model_info(EMBEDDED).recommended)
-        self._panel = Panel(self._image_layers, dict(recommended))
+        before = [section(self) for section in BEFORE]
+        after = [section(self) for section in AFTER]
+        self._panel = Panel(self._image_layers, dict(recommended), before=before, after=after)
         self._named = {w.name: w for w in self._panel.head} | self._panel.fields
+        self._named |= {w.name: w for section in (*before, *after) for w in section.fields}
         self.margins = (0, 0, 0, 0)
         # napari leaves room below a widget that does not want it.
         self.native.setSizePolicy(self._panel.native.sizePolicy())
@@ -59,7 +76,7 @@ class AmgWidget(Container[Any]):
         self._settings = Settings(self._panel, self._settings_changed)
         self._connect()
         self._follow_active()
-        self._say("Choose an image and press Run.")
+        self.say("Choose an image and press Run.")
 
     def __getattr__(self, name: str) -> Any:
         named = self.__dict__.get("_named", {})
@@ -70,6 +87,7 @@ class AmgWidget(Container[Any]):
         for event in (layers.events.inserted, layers.events.removed, layers.events.renamed):
             event.connect(self._reset_layers)
         layers.selection.events.active.connect(self._follow_active)
+        self.image_layer.changed.connect(lambda _: self.image_changed.emit())
         self._panel.run_button.changed.connect(self._run_clicked)
         self._panel.cancel_button.changed.connect(lambda: self.cancel())
         self._panel.keep_button.changed.connect(lambda: self.cancel(keep=True))
@@ -95,9 +113,32 @@ class AmgWidget(Container[Any]):
         if live:
             self._retune()
         elif self._result is not None:
-            self._say("Press Run to use the new settings.")
+            self.say("Press Run to use the new settings.")
 
-    def _say(self, text: str) -> None:
+    # -- for sections -----------------------------------------------------------------
+
+    @property
+    def viewer(self) -> napari.viewer.Viewer:
+        """The viewer that the widget belongs to."""
+        return self._viewer
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer that is chosen."""
+        layer: Image | None = self.image_layer.value
+        return layer
+
+    @property
+    def result(self) -> Result | None:
+        """Of the last complete run."""
+        return self._result
+
+    def set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Set parameters as the user would, by their names."""
+        self._settings.set_by_user(values)
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the status line."""
         self._panel.status.value = text
 
     # -- scripts and the buttons ------------------------------------------------------
@@ -145,7 +186,7 @@ class AmgWidget(Container[Any]):
         worker.yielded.connect(self._progressed)
         worker.returned.connect(lambda found: self._finished(job, found))
         worker.errored.connect(self._failed)
-        worker.aborted.connect(lambda: self._say("Cancelled."))
+        worker.aborted.connect(lambda: self.say("Cancelled."))
         worker.finished.connect(self._ended)
         self._show_running(running=True)
         worker.start()
@@ -156,7 +197,7 @@ class AmgWidget(Container[Any]):
         if self._worker is None:
             return
         self._control.cancel(keep=keep)
-        self._say("Stopping ...")
+        self.say("Stopping ...")
         self._panel.cancel_button.enabled = self._panel.keep_button.enabled = False
 
     def free_memory(self) -> None:
@@ -189,7 +230,7 @@ class AmgWidget(Container[Any]):
         try:
             self.run()
         except SamAmgError as error:
-            self._say(str(error))
+            self.say(str(error))
             show_error(str(error))
 
     # -- what the worker says ---------------------------------------------------------
@@ -210,11 +251,11 @@ class AmgWidget(Container[Any]):
                 bar.total = progress.total
         left = "" if math.isnan(progress.remaining) else f", {progress.remaining:.0f} s left"
         if not self._control.stopping:
-            self._say(f"{STAGES[progress.stage].capitalize()}: {progress.elapsed:.0f} s{left}")
+            self.say(f"{STAGES[progress.stage].capitalize()}: {progress.elapsed:.0f} s{left}")
 
     def _finished(self, job: Job, found: Proposals | None) -> None:
         if found is None:
-            self._say("Cancelled.")
+            self.say("Cancelled.")
             return
         result = Result(self._viewer, job.plane, found)
         if self._result is not None:
@@ -222,10 +263,10 @@ class AmgWidget(Container[Any]):
         self._result = result
         self._retune()
         if job.plane.layer not in self._viewer.layers:
-            self._say(f"{self._panel.status.value} (The image layer is no longer there.)")
+            self.say(f"{self._panel.status.value} (The image layer is no longer there.)")
 
     def _failed(self, error: Exception) -> None:
-        self._say(str(error))
+        self.say(str(error))
 
     def _ended(self) -> None:
         self._worker = None
@@ -238,7 +279,8 @@ class AmgWidget(Container[Any]):
             parameters = self.parameters
             masks = self._result.show(**{name: getattr(parameters, name) for name in LIVE})
         except ParameterError as error:
-            self._say(str(error))
+            self.say(str(error))
             return
         total = len(self._result.proposals)
-        self._say(f"{len(masks)} masks shown, of {total} candidates.")
+        self.say(f"{len(masks)} masks shown, of {total} candidates.")
+        self.result_changed.emit()

@@ -1,0 +1,78 @@
+"""Parts of the form that bring their own fields, and what they may ask of the widget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import napari.viewer
+    from magicgui.widgets.bases import BaseValueWidget
+    from napari.layers import Image
+    from psygnal import SignalInstance
+
+    from napari_sam_amg.parameters import AmgParameters
+    from napari_sam_amg.plugin.tuning import Result
+
+
+class Host(Protocol):
+    """What a section may ask of the widget."""
+
+    @property
+    def viewer(self) -> napari.viewer.Viewer:
+        """The viewer that the widget belongs to."""
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer that is chosen."""
+
+    @property
+    def result(self) -> Result | None:
+        """Of the last complete run."""
+
+    @property
+    def parameters(self) -> AmgParameters:
+        """What the form says; reading it can raise ParameterError."""
+
+    @property
+    def image_changed(self) -> SignalInstance:
+        """Emitted without arguments after another layer was chosen."""
+
+    @property
+    def result_changed(self) -> SignalInstance:
+        """Emitted without arguments after what is shown of a result has changed."""
+
+    def set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Set parameters as the user would, by their names."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the status line."""
+
+
+class Section:
+    """Some fields below a title that can be folded.
+
+    Parameters
+    ----------
+    host : Host
+        The widget that it is part of.
+
+    Attributes
+    ----------
+    title : str
+    rows : list
+        Fields and buttons, from top to bottom; several in a tuple stand side by side. By
+        their `name` they are attributes of the widget.
+    """
+
+    title: ClassVar[str]
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.rows: list[BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...]] = []
+
+    @property
+    def fields(self) -> Sequence[BaseValueWidget[Any]]:
+        """All fields and buttons."""
+        return [w for row in self.rows for w in (row if isinstance(row, tuple) else (row,))]
