@@ -7,28 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam_amg.masks.labels import paint, shared_pixels
 from napari_sam_amg.masks.nesting import parents
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_sam_amg.masks.labels import LabelImage
     from napari_sam_amg.masks.store import MaskStore
     from napari_sam_amg.masks.table import MaskTable
-    from napari_sam_amg.parameters import OverlapRule
-
-_BLOCK_PIXELS = 1 << 22
 
 
-def features(store: MaskStore, table: MaskTable, rule: OverlapRule) -> pd.DataFrame:
+def features(store: MaskStore, table: MaskTable, painted: LabelImage) -> pd.DataFrame:
     """Tabulate masks.
 
     Parameters
     ----------
     store, table : MaskStore, MaskTable
         N masks and their scores.
-    rule : OverlapRule
-        What ``area_visible`` depends on.
+    painted : ndarray of unsigned integers, HxW
+        The masks as `paint` draws them, which ``area_visible`` depends on.
 
     Returns
     -------
@@ -55,31 +52,19 @@ def features(store: MaskStore, table: MaskTable, rule: OverlapRule) -> pd.DataFr
         "crop_box_y0": table.crop_boxes[:, 1],
         "crop_box_w": table.crop_boxes[:, 2],
         "crop_box_h": table.crop_boxes[:, 3],
-        "area_visible": visible_areas(store, table.predicted_iou, rule),
-        "overlap_fraction": overlap_fractions(store),
+        "area_visible": visible_areas(painted, count),
+        "overlap_fraction": store.spans.shared() / store.areas,
         "touches_border": store.at_border,
         "parent": parents(store),
     }
     return pd.DataFrame({name: column.copy() for name, column in columns.items()})
 
 
-def visible_areas(
-    store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule
-) -> npt.NDArray[np.int64]:
-    """Return how many pixels of each mask the label image under `rule` shows, int64 N."""
-    image = paint(store, scores, rule).reshape(-1)
-    seen = np.zeros(len(store) + 1, dtype=np.int64)
-    # bincount copies to int64: in blocks, so that a large image is never held eight times.
-    for start in range(0, image.size, _BLOCK_PIXELS):
-        seen += np.bincount(image[start : start + _BLOCK_PIXELS], minlength=len(seen))
-    return seen[1:]
-
-
-def overlap_fractions(store: MaskStore) -> npt.NDArray[np.float64]:
-    """Return the share of each mask's pixels that another mask covers too, float64 N."""
-    shared = shared_pixels(store)
-    counts = [
-        np.count_nonzero(shared[store.slices(index)] & store.window(index))
-        for index in range(len(store))
-    ]
-    return np.array(counts, dtype=np.int64) / store.areas
+def visible_areas(painted: LabelImage, count: int) -> npt.NDArray[np.int64]:
+    """Return how many pixels of each of `count` masks a label image shows, int64."""
+    flat = painted.reshape(-1)
+    # By stretches of one label, which are far fewer than pixels.
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)
+    lengths = np.diff(ends, prepend=-1)
+    seen = np.bincount(flat[ends], weights=lengths, minlength=count + 1)
+    return seen[1:].astype(np.int64)

@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.masks.ragged import offsets, portions
 from napari_sam_amg.parameters import OverlapRule
 
 if TYPE_CHECKING:
     from napari_sam_amg.masks.store import MaskStore
 
 LabelImage = npt.NDArray[np.unsignedinteger]
+
+_PIXELS_AT_ONCE = 1 << 18
 
 
 def label_dtype(count: int) -> npt.DTypeLike:
@@ -55,26 +58,21 @@ def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) 
     ndarray, uint8, uint16 or uint32, HxW
         The smallest dtype that holds N.
     """
-    if rule == "discard_overlaps":
-        return _paint_unshared(store)
+    order = _bottom_to_top(store, scores, rule)
     image = np.zeros(store.shape, dtype=label_dtype(len(store)))
-    for index in _bottom_to_top(store, scores, rule).tolist():
-        np.copyto(
-            image[store.slices(index)], image.dtype.type(index + 1), where=store.window(index)
-        )
+    flat = image.reshape(-1)
+    labels = (order + 1).astype(image.dtype)
+    areas = store.areas[order]
+    for first, last in portions(offsets(areas), _PIXELS_AT_ONCE):
+        if last - first == 1:  # a large one
+            window = store.window(int(order[first]))
+            np.copyto(image[store.slices(int(order[first]))], labels[first], where=window)
+        else:  # of several values for a pixel NumPy leaves the last
+            values = np.repeat(labels[first:last], areas[first:last])
+            flat[store.spans.pixels(order[first:last])] = values
+    if rule == "discard_overlaps":
+        store.spans.clear_shared(flat)
     return image
-
-
-def shared_pixels(store: MaskStore) -> npt.NDArray[np.bool_]:
-    """Return the pixels that more than one mask covers, bool HxW."""
-    once = np.zeros(store.shape, dtype=np.bool_)
-    shared = np.zeros(store.shape, dtype=np.bool_)
-    for index in range(len(store)):
-        window, place = store.window(index), store.slices(index)
-        covered = once[place]
-        shared[place] |= covered & window
-        covered |= window
-    return shared
 
 
 def _bottom_to_top(
@@ -83,19 +81,7 @@ def _bottom_to_top(
     late_first = -np.arange(len(store))
     if rule == "smallest_on_top":
         return np.lexsort((late_first, -store.areas))
-    if rule == "largest_on_top":
+    if rule in ("largest_on_top", "discard_overlaps"):
         return np.lexsort((late_first, store.areas))
     known = ~np.isnan(scores)
     return np.lexsort((late_first, np.where(known, scores, 0), known))
-
-
-def _paint_unshared(store: MaskStore) -> LabelImage:
-    image = np.zeros(store.shape, dtype=label_dtype(len(store)))
-    shared = np.zeros(store.shape, dtype=np.bool_)
-    for index in range(len(store)):
-        window, place = store.window(index), store.slices(index)
-        painted = image[place]
-        shared[place] |= (painted != 0) & window
-        np.copyto(painted, image.dtype.type(index + 1), where=window)
-    image[shared] = 0
-    return image

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam_amg.masks.ragged import offsets, portions, ranges
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_sam_amg.masks.store import MaskStore, Window
+    from napari_sam_amg.masks.store import MaskStore
 
 Indices = npt.NDArray[np.int64]
 
@@ -36,28 +38,18 @@ def parents(store: MaskStore) -> Indices:
 
 
 def _settle(store: MaskStore, found: Indices, inner: Indices, outer: Indices) -> None:
-    """Set the parent of each inner mask to the first outer one that holds it."""
-    settled = current = -1
-    pixels: Window | None = None
-    for i, j in zip(inner.tolist(), outer.tolist(), strict=True):
-        if i == settled:
-            continue
-        if i != current or pixels is None:
-            current, pixels = i, store.window(i)
-        if 20 * _common(store, pixels, i, j) >= 19 * int(store.areas[i]):
-            found[i] = j + 1
-            settled = i
+    """Set the parent of each inner mask to the first outer one that holds it.
 
-
-def _common(store: MaskStore, pixels: Window, inner: int, outer: int) -> int:
-    """Count the pixels of `inner` (given unpacked) that `outer` covers too."""
-    x, y, width, height = store.windows[inner].tolist()
-    left, top, right, bottom = store.windows[outer].tolist()
-    right, bottom = left + right, top + bottom
-    x0, y0 = max(x, left), max(y, top)
-    x1, y1 = min(x + width, right), min(y + height, bottom)
-    part = store.rows(outer, y0 - top, y1 - top)[:, x0 - left : x1 - left]
-    return int(np.count_nonzero(part & pixels[y0 - y : y1 - y, x0 - x : x1 - x]))
+    Pairs of one inner mask stand together; in each round the next pair of each is tried.
+    """
+    begin = np.flatnonzero(np.diff(inner, prepend=-1))
+    end = np.append(begin[1:], len(inner))
+    while len(begin):
+        mask, other = inner[begin], outer[begin]
+        held = 20 * store.spans.common(mask, other) >= 19 * store.areas[mask]
+        found[mask[held]] = other[held] + 1
+        left = ~held & (begin + 1 < end)
+        begin, end = begin[left] + 1, end[left]
 
 
 def _candidates(store: MaskStore) -> Iterator[tuple[Indices, Indices]]:
@@ -72,14 +64,10 @@ def _candidates(store: MaskStore) -> Iterator[tuple[Indices, Indices]]:
     grids = _grids(store)
     counts = np.zeros(len(store), dtype=np.int64)
     for _, keys, size, across in grids:
-        begin, end = _ranges(keys, points, size, across)
+        begin, end = _cells(keys, points, size, across)
         counts += end - begin
-    start = 0
-    while start < len(store):
-        reach = np.cumsum(counts[start:])
-        stop = start + max(1, int(np.searchsorted(reach, _PAIRS_AT_ONCE, side="right")))
+    for start, stop in portions(offsets(counts), _PAIRS_AT_ONCE):
         yield _pairs(store, grids, points[start:stop], start)
-        start = stop
 
 
 def _pairs(
@@ -87,11 +75,10 @@ def _pairs(
 ) -> tuple[Indices, Indices]:
     inners, outers = [], []
     for members, keys, size, across in grids:
-        begin, end = _ranges(keys, points, size, across)
+        begin, end = _cells(keys, points, size, across)
         lengths = end - begin
         inner = np.repeat(np.arange(len(points)), lengths)
-        shift = np.repeat(begin - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-        outer = members[np.arange(len(inner)) + shift]
+        outer = members[ranges(begin, lengths)[0]]
         inners.append(inner + start)
         outers.append(outer)
     inner, outer = np.concatenate(inners), np.concatenate(outers)
@@ -130,17 +117,23 @@ def _grids(store: MaskStore) -> list[_Grid]:
     return grids
 
 
-def _ranges(keys: Indices, points: Indices, size: int, across: int) -> tuple[Indices, Indices]:
+def _cells(keys: Indices, points: Indices, size: int, across: int) -> tuple[Indices, Indices]:
     cell = points[:, 1] // size * across + points[:, 0] // size
     return np.searchsorted(keys, cell, side="left"), np.searchsorted(keys, cell, side="right")
 
 
 def _medians(store: MaskStore) -> Indices:
     """Return the median column and row of each mask's pixels, int64 Nx2."""
-    points = np.empty((len(store), 2), dtype=np.int64)
-    for index in range(len(store)):
-        window, half = store.window(index).view(np.uint8), store.areas[index] / 2
-        for axis in (0, 1):
-            passed = np.add.reduce(window, axis=axis, dtype=np.uint32).cumsum()
-            points[index, axis] = np.searchsorted(passed, half) + store.windows[index, axis]
-    return points
+    spans, half = store.spans, store.areas / 2
+    mask = np.repeat(np.arange(len(store)), np.diff(spans.offsets))
+    row, column = np.divmod(spans.start, store.shape[1])
+    before = spans.passed[spans.offsets[:-1]]
+    middle = np.searchsorted(spans.passed[1:], before + half)
+    # Columns of all windows side by side, with one between them where the last spans end.
+    places = offsets(store.windows[:, 2] + 1)
+    begin = places[mask] + column - store.windows[mask, 0]
+    begun = np.bincount(begin, minlength=places[-1])
+    over = np.bincount(begin + spans.lengths, minlength=places[-1])
+    passed = np.cumsum(np.cumsum(begun - over))
+    columns = np.searchsorted(passed, before + half) - places[:-1] + store.windows[:, 0]
+    return np.stack([columns, row[middle]], axis=1)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam_amg.masks.spans import Spans
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -51,6 +53,7 @@ class MaskStore:
                 f"{len(self.windows)} windows need {self._offsets[-1]} bytes and as many areas, "
                 f"but there are {len(self._buffer)} bytes and {len(self.areas)} areas"
             )
+        self._spans: Spans | None = None
 
     @classmethod
     def from_windows(
@@ -124,7 +127,7 @@ class MaskStore:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory held."""
+        """Bytes of memory held for the masks; `spans` come on top once they were asked for."""
         arrays = (self.windows, self.areas, self._buffer, self._offsets)
         return sum(array.nbytes for array in arrays)
 
@@ -151,6 +154,13 @@ class MaskStore:
             (x0 == 0) | (y0 == 0) | (x1 == width - 1) | (y1 == height - 1)
         )
         return touching
+
+    @property
+    def spans(self) -> Spans:
+        """The masks as spans; found once, and then by `take` for a part of the masks too."""
+        if self._spans is None:
+            self._spans = Spans.of(self)
+        return self._spans
 
     def window(self, index: int) -> Window:
         """Return the pixels of one mask within its window, bool hxw."""
@@ -197,12 +207,15 @@ class MaskStore:
             self._offsets[chosen].tolist(), self._offsets[chosen + 1].tolist(), strict=True
         )
         parts = [self._buffer[begin:end] for begin, end in bounds]
-        return MaskStore(
+        taken = MaskStore(
             self.shape,
             self.windows[chosen],
             self.areas[chosen],
             np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8),
         )
+        if self._spans is not None:
+            taken._spans = self._spans.take(chosen)
+        return taken
 
 
 def tight_window(pixels: Window) -> tuple[int, int, Window] | None:

@@ -25,13 +25,13 @@ _COLOURS = 4093
 _MAX_COLOURS = 1 << 16
 
 
-def layer_features(masks: Masks, pixel_area: float | None = None) -> pd.DataFrame:
+def layer_features(table: pd.DataFrame, pixel_area: float | None = None) -> pd.DataFrame:
     """Tabulate masks by napari's rules: row i is label i, row 0 the background.
 
     Parameters
     ----------
-    masks : Masks
-        M masks.
+    table : DataFrame
+        `Masks.features` of M masks.
     pixel_area : float, optional
         Of a pixel in square micrometres; adds the column ``area_um2``.
 
@@ -43,9 +43,8 @@ def layer_features(masks: Masks, pixel_area: float | None = None) -> pd.DataFram
     """
     import pandas as pd
 
-    table = masks.features
     if pixel_area is not None:
-        table["area_um2"] = table["area"] * pixel_area
+        table = table.assign(area_um2=table["area"] * pixel_area)
     columns: dict[str, Any] = {"index": np.arange(len(table) + 1)}
     for name in table.columns:
         column = table[name].to_numpy()
@@ -103,5 +102,6 @@ def layer_metadata(masks: Masks) -> dict[str, Any]:
 
 def layer_tuple(masks: Masks, *, name: str) -> tuple[npt.NDArray[Any], dict[str, Any], str]:
     """Return masks as napari's (data, keywords, "labels")."""
-    meta = {"name": name, "features": layer_features(masks), "metadata": layer_metadata(masks)}
-    return masks.to_labels(), meta, "labels"
+    labels, table = masks.labels_and_features()
+    meta = {"name": name, "features": layer_features(table), "metadata": layer_metadata(masks)}
+    return labels, meta, "labels"

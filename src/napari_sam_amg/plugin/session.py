@@ -155,6 +155,7 @@ class Session:
             for step in steps:
                 if step.result is not None:
                     result: Proposals = step.result
+                    _ = result.store.spans  # found here, so that re-tuning need not wait
                     return result
                 partial = step.partial
                 if control.stopping:

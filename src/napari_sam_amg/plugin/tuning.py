@@ -81,8 +81,9 @@ class Result:
             added beside it.
         """
         masks, rows = self.proposals.select_rows(**thresholds)
-        labels = self.plane.placed(masks.to_labels())
-        features = layer_features(masks, self._pixel_area)
+        image, table = masks.labels_and_features()
+        labels = self.plane.placed(image)
+        features = layer_features(table, self._pixel_area)
         if self.layer is not None and not self.is_edited:
             self._update(labels, features, masks, rows)
         else:
@@ -93,7 +94,8 @@ class Result:
     def _update(self, labels: Any, features: Any, masks: Masks, rows: Any) -> None:
         layer = self.layer
         assert layer is not None  # noqa: S101 - for the type checker
-        layer.colormap = colours(rows)
+        with layer.events.set_data.blocker():  # the old picture need not be drawn again
+            layer.colormap = colours(rows)
         layer.metadata = {**layer.metadata, **layer_metadata(masks)}
         if layer.selected_label > np.iinfo(labels.dtype).max:
             layer.selected_label = 1

@@ -1,0 +1,112 @@
+"""Time live re-tuning in napari's window: from a field's new value to the updated layer.
+
+Run ``xvfb-run -a python benchmarks/retuning.py [--shown N] [--side PIXELS]``. No model is
+used: candidates are ellipses, three at each place as SAM 2 gives them, with random scores,
+plus a few that cover most of the image. Each figure counts from ``.value =`` until the
+layer's data and features are set and its refresh has returned; the last column adds what
+the window needs to draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import napari
+import numpy as np
+from qtpy.QtWidgets import QApplication
+
+from masks import ellipses
+from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
+from napari_sam_amg.parameters import AmgParameters
+from napari_sam_amg.plugin.widget import AmgWidget
+
+SWEEPS = {
+    "pred_iou_thresh": np.linspace(0.55, 0.65, 40),
+    "stability_score_thresh": np.linspace(0.85, 0.9, 40),
+    "box_nms_thresh": np.linspace(0.5, 0.9, 40),
+    "min_area": np.arange(0, 400, 10),
+    "max_area": np.arange(100_000, 2000, -2500),
+    "exclude_border": np.arange(20) % 2 == 0,
+    "overlap": ["smallest_on_top", "best_score_on_top", "largest_on_top", "discard_overlaps"] * 5,
+}
+
+
+def candidates(shown: int, side: int, rng: np.random.Generator) -> Proposals:
+    """Return candidates of which about `shown` are selected at a threshold of 0.6."""
+    places = round(shown * 1.25)
+    radius = side / np.sqrt(places) / 2.5
+    items = []
+    for x, y, window in ellipses(places, side, (0.5 * radius, 1.2 * radius), rng):
+        half = window[: max(1, window.shape[0] // 2)]
+        items += [(x, y, window), (x, y, half if half.any() else window), (x, y, window[:, ::-1])]
+    items += list(ellipses(5, side, (side * 0.4, side * 0.49), rng))
+    store = MaskStore.from_windows((side, side), items)
+    count = len(store)
+    return Proposals(
+        store,
+        MaskTable(
+            predicted_iou=rng.uniform(0.5, 1, count),
+            stability_score=np.ones(count),
+            points=rng.uniform(0, side, (count, 2)),
+            crop_boxes=MaskTable.unknown(store).crop_boxes,
+        ),
+        area_high=rng.integers(800, 1001, count),
+        area_low=np.full(count, 1000),
+        crop_index=np.zeros(count, dtype=np.int64),
+        crop_boxes_all=[(0, 0, side, side)],
+        parameters=AmgParameters(pred_iou_thresh=0.6, stability_score_thresh=0.85),
+    )
+
+
+def main() -> None:
+    """Print the timings."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shown", type=int, default=1000)
+    parser.add_argument("--side", type=int, default=2048)
+    arguments = parser.parse_args()
+    found = candidates(arguments.shown, arguments.side, np.random.default_rng(0))
+    viewer = napari.Viewer()
+    viewer.add_image(np.zeros((arguments.side, arguments.side), dtype=np.uint8), name="cells")
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.pred_iou_thresh.value, widget.stability_score_thresh.value = 0.6, 0.85
+
+    def run(*_: object) -> object:
+        _ = found.store.spans
+        yield from ()
+        return found
+
+    widget._session.run = run  # the model's part is left out
+    widget.run()
+    app = QApplication.instance()
+    while widget.labels_layer is None:
+        app.processEvents()
+    shown = len(widget.labels_layer.features) - 1
+    print(f"{shown} masks shown of {len(found)} candidates, {arguments.side} pixels square, ms")
+    print(f"{'':<26}{'median':>8}{'p95':>8}{'max':>8}{'drawn p95':>12}")
+    everything = []
+    for name, values in SWEEPS.items():
+        field = getattr(widget, name)
+        before, set_in, drawn_in = field.value, [], []
+        for value in values:
+            start = time.perf_counter()
+            field.value = value if isinstance(value, str) else value.item()
+            set_in.append(1000 * (time.perf_counter() - start))
+            app.processEvents()
+            drawn_in.append(1000 * (time.perf_counter() - start))
+        field.value = before
+        everything += set_in
+        _row(name, set_in, drawn_in)
+    _row("all", everything, [])
+    viewer.close()
+
+
+def _row(name: str, set_in: list[float], drawn_in: list[float]) -> None:
+    figures = [np.median(set_in), np.percentile(set_in, 95), max(set_in)]
+    drawn = f"{np.percentile(drawn_in, 95):12.1f}" if drawn_in else ""
+    print(f"{name:<26}" + "".join(f"{figure:8.1f}" for figure in figures) + drawn)
+
+
+if __name__ == "__main__":
+    main()

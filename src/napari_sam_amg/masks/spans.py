@@ -1,0 +1,169 @@
+"""Masks as spans, stretches of pixels in a row: arithmetic on many masks at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.masks.ragged import Indices, offsets, portions, ranges, sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_sam_amg.masks.store import MaskStore
+
+_SPANS_AT_ONCE = 1 << 20
+_PIXELS_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """The pixels of N masks as K stretches of neighbours in a row of the image.
+
+    Attributes
+    ----------
+    size : int
+        Pixels of the image.
+    start, stop : ndarray, int64, K
+        First pixel of each span and the one past its last, counted over the image row by
+        row. Sorted within a mask; a span ends with its row.
+    offsets : ndarray, int64, N + 1
+        The spans of mask i are ``offsets[i]`` to ``offsets[i + 1] - 1``.
+    """
+
+    size: int
+    start: Indices
+    stop: Indices
+    offsets: Indices
+
+    @classmethod
+    def of(cls, store: MaskStore) -> Spans:
+        """Find the spans of the masks of a store."""
+        # A column of False after each row of a window ends the spans there.
+        across = store.windows[:, 2] + 1
+        bounds = offsets(across * store.windows[:, 3])
+        starts, stops = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        counts = [np.empty(0, dtype=np.int64)]
+        for first, last in portions(bounds, _PIXELS_AT_ONCE):
+            at = bounds[first : last + 1] - bounds[first]
+            pixels = np.zeros(int(at[-1]) + 1, dtype=np.bool_)
+            places = (at + 1).tolist()
+            for index in range(first, last):
+                begin, end = places[index - first : index - first + 2]
+                window = store.window(index)
+                pixels[begin:end].reshape(len(window), -1)[:, :-1] = window
+            edges = np.flatnonzero(pixels[1:] != pixels[:-1])
+            begin, end = edges[0::2], edges[1::2]
+            counts.append(np.diff(np.searchsorted(begin, at)))
+            mask = np.repeat(np.arange(first, last), counts[-1])
+            rows, columns = np.divmod(begin - at[mask - first], across[mask])
+            left, top = store.windows[mask, 0], store.windows[mask, 1]
+            starts.append((rows + top) * store.shape[1] + columns + left)
+            stops.append(starts[-1] + end - begin)
+        return cls(
+            store.shape[0] * store.shape[1],
+            np.concatenate(starts),
+            np.concatenate(stops),
+            offsets(np.concatenate(counts)),
+        )
+
+    def take(self, masks: Indices) -> Spans:
+        """Return the spans of some masks (int64, 0 to N - 1), in that order."""
+        chosen, bounds = self._spans_of(masks)
+        return Spans(self.size, self.start[chosen], self.stop[chosen], bounds)
+
+    def pixels(self, masks: Indices) -> Indices:
+        """Return the pixels of some masks, one after the other, counted over the image."""
+        chosen, _ = self._spans_of(masks)
+        return ranges(self.start[chosen], self.lengths[chosen])[0]
+
+    def _spans_of(self, masks: Indices) -> tuple[Indices, Indices]:
+        first = self.offsets[masks]
+        return ranges(first, self.offsets[masks + 1] - first)
+
+    @cached_property
+    def lengths(self) -> Indices:
+        """Pixels of each span, int64 K."""
+        return self.stop - self.start
+
+    @cached_property
+    def passed(self) -> Indices:
+        """Pixels of all spans before each, and of all, int64 K + 1."""
+        return offsets(self.lengths)
+
+    @cached_property
+    def _keys(self) -> Indices:
+        """Where each span starts if the masks' images are laid end to end, int64 K."""
+        counts = np.diff(self.offsets)
+        return np.repeat(np.arange(len(counts)), counts) * (self.size + 1) + self.start
+
+    def common(self, one: Indices, other: Indices) -> Indices:
+        """Count the pixels that two masks share, for P pairs.
+
+        Parameters
+        ----------
+        one, other : ndarray, int64, P
+            Masks, 0 to N - 1. Time and memory go with the spans of `one`.
+
+        Returns
+        -------
+        ndarray, int64, P
+        """
+        chosen, bounds = self._spans_of(one)
+        image = np.repeat(other * (self.size + 1), np.diff(bounds))
+        pixels = self._before(image + self.stop[chosen])
+        pixels -= self._before(image + self.start[chosen])
+        return sums(pixels, bounds)
+
+    def _before(self, keys: Indices) -> Indices:
+        """Count the pixels before places in the masks' images laid end to end."""
+        index = np.searchsorted(self._keys, keys, side="right") - 1
+        within = np.minimum(keys - self._keys[index], self.lengths[index])
+        return np.where(index < 0, 0, self.passed[index] + within)
+
+    def shared(self) -> Indices:
+        """Count the pixels of each mask that another one covers too, int64 N."""
+        counts = np.empty(len(self.start), dtype=np.int64)
+        for part in self._parts():
+            edges, first, last, several = self._covered(part)
+            shared = offsets(np.where(several, np.diff(edges), 0))
+            counts[part] = shared[last] - shared[first]
+        return sums(counts, self.offsets)
+
+    def clear_shared(self, image: npt.NDArray[np.unsignedinteger]) -> None:
+        """Set the pixels that several masks cover to 0, in an image laid out flat."""
+        for part in self._parts():
+            edges, _, _, several = self._covered(part)
+            image[edges[0] : edges[-1]][np.repeat(several, np.diff(edges))] = 0
+
+    def _covered(
+        self, part: slice | Indices
+    ) -> tuple[Indices, Indices, Indices, npt.NDArray[np.bool_]]:
+        """Return the edges of spans, sorted, and whether several cover what lies between two.
+
+        Between them stand the places of each span's first and last edge.
+        """
+        start, stop = self.start[part], self.stop[part]
+        edges = np.sort(np.concatenate([start, stop]))
+        first, last = np.searchsorted(edges, start), np.searchsorted(edges, stop)
+        begun = np.bincount(first, minlength=len(edges))
+        over = np.bincount(last, minlength=len(edges))
+        return edges, first, last, np.cumsum(begun - over)[:-1] > 1
+
+    def _parts(self) -> Iterator[slice | Indices]:
+        """Yield spans in parts that have no pixel in common, so that little memory is needed."""
+        if len(self.start) <= _SPANS_AT_ONCE:
+            if len(self.start):
+                yield slice(None)
+            return
+        order = np.argsort(self.start, kind="stable")
+        ended = np.maximum.accumulate(self.stop[order])[:-1]
+        # A part may end wherever no span goes on, so at the latest with a row.
+        apart = np.flatnonzero(self.start[order][1:] >= ended) + 1
+        cuts = np.concatenate([[0], apart, [len(order)]])
+        for first, last in portions(cuts, _SPANS_AT_ONCE):
+            yield order[cuts[first] : cuts[last]]
