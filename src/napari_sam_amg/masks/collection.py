@@ -159,6 +159,26 @@ class Masks(ScoredMasks, Sequence[Window]):
             provenance=self.provenance,
         )
 
+    def followed_by(self, other: Masks) -> Masks:
+        """Return these masks and then those of `other`, of the same image.
+
+        Overlap rule, output mode and provenance are those of the first.
+
+        Raises
+        ------
+        ParameterError
+            If the images differ in shape.
+        """
+        if other.shape != self.shape:
+            raise ParameterError(f"masks of images of {self.shape} and {other.shape} pixels")
+        return Masks(
+            MaskStore.concatenate([self.store, other.store]),
+            self.table.followed_by(other.table),
+            overlap=self.overlap,
+            output_mode=self.output_mode,
+            provenance=self.provenance,
+        )
+
     def __contains__(self, value: object) -> bool:
         return next(self._equal_to(value), None) is not None
 
@@ -228,14 +248,18 @@ class Masks(ScoredMasks, Sequence[Window]):
         ``area_visible`` under the overlap rule, ``overlap_fraction``, ``touches_border``
         and ``parent``.
         """
-        return self.labels_and_features()[1] if self._table is None else self._table.copy()
+        table = self.labels_and_features()[1] if self._table is None else self._table
+        return table.copy()
 
     def labels_and_features(self) -> tuple[LabelImage, pd.DataFrame]:
-        """Return `to_labels` and `features`, in less time than one after the other."""
+        """Return `to_labels` and `features`, in less time than one after the other.
+
+        The table is kept: it must not be changed.
+        """
         painted = self.to_labels()
         if self._table is None:
             self._table = features(self.store, self.table, painted)
-        return painted, self._table.copy()
+        return painted, self._table
 
     def to_labels(self, overlap: str | None = None) -> LabelImage:
         """Show the masks as a label image.

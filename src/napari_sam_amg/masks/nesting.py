@@ -37,6 +37,23 @@ def parents(store: MaskStore) -> Indices:
     return found
 
 
+def depths(store: MaskStore) -> Indices:
+    """Count the masks that each one lies within: its parent, the parent's parent, ...
+
+    Returns
+    -------
+    ndarray, int64, N
+        0 for a mask without a parent.
+    """
+    parent = parents(store) - 1
+    depth = np.zeros(len(store), dtype=np.int64)
+    above = parent
+    while (inside := above >= 0).any():  # parents are larger, so this ends
+        depth += inside
+        above = np.where(inside, parent[above], -1)
+    return depth
+
+
 def _settle(store: MaskStore, found: Indices, inner: Indices, outer: Indices) -> None:
     """Set the parent of each inner mask to the first outer one that holds it.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.masks.collection import Masks
 from napari_sam_amg.masks.scored import ScoredMasks
-from napari_sam_amg.masks.selection import select
+from napari_sam_amg.masks.selection import Selection, select
 from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
 
 if TYPE_CHECKING:
@@ -111,22 +111,26 @@ class Proposals(ScoredMasks):
         ParameterError
             If a name or value is not allowed, or asks for candidates below the floor.
         """
-        return self.select_rows(**thresholds)[0]
+        return self.selected(**thresholds)[0]
 
-    def select_rows(self, **thresholds: Any) -> tuple[Masks, Column]:
-        """Select masks, and tell which candidates they are.
+    def masks(self, rows: npt.ArrayLike) -> Masks:
+        """Return some candidates (rows, 0 to N - 1) as masks, in that order."""
+        chosen = np.asarray(rows, dtype=np.int64).reshape(-1)
+        return Masks(
+            self.store.take(chosen),
+            self.table.take(chosen),
+            overlap=self.parameters.overlap,
+            output_mode=self.parameters.output_mode,
+            provenance=self.provenance,
+        )
+
+    def selected(self, **thresholds: Any) -> tuple[Masks, Selection]:
+        """Select masks, and tell which candidates they are and what removed the others.
 
         Parameters
         ----------
         **thresholds
             As for `select`.
-
-        Returns
-        -------
-        masks : Masks
-            M masks.
-        rows : ndarray, int64, M
-            Their rows among the candidates.
 
         Raises
         ------
@@ -142,18 +146,18 @@ class Proposals(ScoredMasks):
                 f"IoU of {self.floor} or less were not kept (floor={self.floor}); use a higher "
                 "value, or propose again with a lower floor"
             )
-        chosen, store = select(self, parameters)
+        selection = select(self, parameters)
         provenance = copy.deepcopy(self.provenance)
         if "parameters" in provenance:
             provenance["parameters"] = json.loads(parameters.model_dump_json())
         masks = Masks(
-            store,
-            self.table.take(chosen),
+            selection.store,
+            self.table.take(selection.rows),
             overlap=parameters.overlap,
             output_mode=parameters.output_mode,
             provenance=provenance,
         )
-        return masks, chosen
+        return masks, selection
 
 
 def _column(values: npt.ArrayLike) -> Column:

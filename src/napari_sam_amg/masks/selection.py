@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from napari_sam_amg.masks.regions import clean
 from napari_sam_amg.masks.store import MaskStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_sam_amg.masks.proposals import Proposals
     from napari_sam_amg.parameters import AmgParameters
 
@@ -21,7 +24,27 @@ _EDGE = 20
 """How near to a crop's edge a box is cut off, in pixels; sam2's own."""
 
 
-def select(proposals: Proposals, parameters: AmgParameters) -> tuple[Rows, MaskStore]:
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What stays of N candidates, and why the others do not.
+
+    Attributes
+    ----------
+    rows : ndarray, int64, M
+        The candidates that stay, in the order of the result.
+    store : MaskStore
+        Their pixels, M masks, cleaned of small regions.
+    removed : dict
+        How many candidates each step removed, by the parameter that decides it, in the
+        order of the steps; "crop edge" for masks that the edge of a crop cuts off.
+    """
+
+    rows: Rows
+    store: MaskStore
+    removed: dict[str, int]
+
+
+def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
     """Select masks in the order in which sam2 decides.
 
     Predicted IoU, stability, crop edge, duplicates within each crop, duplicates between
@@ -33,29 +56,37 @@ def select(proposals: Proposals, parameters: AmgParameters) -> tuple[Rows, MaskS
         N candidates.
     parameters : AmgParameters
         The thresholds.
-
-    Returns
-    -------
-    rows : ndarray, int64, M
-        The candidates that stay, in the order of the result.
-    store : MaskStore
-        Their pixels, M masks, cleaned of small regions.
     """
     p = parameters
-    rows = _good_enough(proposals, p)
-    rows = rows[~_cut_off(proposals, rows)]
-    rows = _unique_in_crops(proposals, rows, p.box_nms_thresh)
+    removed: dict[str, int] = {}
+    rows = np.arange(len(proposals))
+
+    def keep(step: str, kept: Rows) -> Rows:
+        removed[step] = len(rows) - len(kept)
+        return kept
+
+    # torch compares a float32 tensor with a Python number in float32.
+    if p.pred_iou_thresh > 0:
+        good = proposals.predicted_iou > np.float32(p.pred_iou_thresh)
+        rows = keep("pred_iou_thresh", rows[good])
+    if p.stability_score_thresh > 0:
+        stable = proposals.stability_score[rows] >= np.float32(p.stability_score_thresh)
+        rows = keep("stability_score_thresh", rows[stable])
+    rows = keep("crop edge", rows[~_cut_off(proposals, rows)])
+    rows = keep("box_nms_thresh", _unique_in_crops(proposals, rows, p.box_nms_thresh))
     if len(proposals.crop_boxes_all) > 1:
-        rows = _unique_between_crops(proposals, rows, p.crop_nms_thresh)
+        rows = keep("crop_nms_thresh", _unique_between_crops(proposals, rows, p.crop_nms_thresh))
     store = proposals.store.take(rows)
     if p.min_mask_region_area > 0:
         threshold = max(p.box_nms_thresh, p.crop_nms_thresh)
         kept, store = without_small_regions(store, p.min_mask_region_area, threshold)
-        rows = rows[kept]
-    wanted = _of_wanted_size(store, p)
-    if wanted.all():
-        return rows, store
-    return rows[wanted], store.take(np.flatnonzero(wanted))
+        rows = keep("min_mask_region_area", rows[kept])
+    for step, wanted in _wishes(p).items():
+        kept = np.flatnonzero(wanted(store))
+        if len(kept) < len(rows):
+            store = store.take(kept)
+        rows = keep(step, rows[kept])
+    return Selection(rows, store, removed)
 
 
 def without_small_regions(
@@ -95,16 +126,6 @@ def without_small_regions(
     return kept, result.take(kept)
 
 
-def _good_enough(proposals: Proposals, p: AmgParameters) -> Rows:
-    good = np.ones(len(proposals), dtype=np.bool_)
-    # torch compares a float32 tensor with a Python number in float32.
-    if p.pred_iou_thresh > 0:
-        good &= proposals.predicted_iou > np.float32(p.pred_iou_thresh)
-    if p.stability_score_thresh > 0:
-        good &= proposals.stability_score >= np.float32(p.stability_score_thresh)
-    return np.flatnonzero(good)
-
-
 def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:
     """Whether each box comes near an edge of its crop that is no edge of the image."""
     height, width = proposals.shape
@@ -134,12 +155,13 @@ def _unique_between_crops(proposals: Proposals, rows: Rows, threshold: float) ->
     return rows[suppress(proposals.store.boxes[rows], scores, threshold)]
 
 
-def _of_wanted_size(store: MaskStore, p: AmgParameters) -> npt.NDArray[np.bool_]:
-    wanted = np.ones(len(store), dtype=np.bool_)
-    if p.min_area is not None:
-        wanted &= store.areas >= p.min_area
-    if p.max_area is not None:
-        wanted &= store.areas <= p.max_area
+def _wishes(p: AmgParameters) -> dict[str, Callable[[MaskStore], npt.NDArray[np.bool_]]]:
+    """Say which masks of a store each parameter of size and place lets through."""
+    wishes: dict[str, Callable[[MaskStore], npt.NDArray[np.bool_]]] = {}
+    if (least := p.min_area) is not None:
+        wishes["min_area"] = lambda store: store.areas >= least
+    if (most := p.max_area) is not None:
+        wishes["max_area"] = lambda store: store.areas <= most
     if p.exclude_border:
-        wanted &= ~store.at_border
-    return wanted
+        wishes["exclude_border"] = lambda store: ~store.at_border
+    return wishes

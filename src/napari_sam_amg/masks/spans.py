@@ -129,30 +129,36 @@ class Spans:
         """Count the pixels of each mask that another one covers too, int64 N."""
         counts = np.empty(len(self.start), dtype=np.int64)
         for part in self._parts():
-            edges, first, last, several = self._covered(part)
-            shared = offsets(np.where(several, np.diff(edges), 0))
-            counts[part] = shared[last] - shared[first]
+            order, edges, several = self._covered(part)
+            passed = np.empty(len(order), dtype=np.int64)
+            passed[order] = offsets(np.where(several, np.diff(edges), 0))
+            starts, stops = passed.reshape(2, -1)
+            counts[part] = stops - starts
         return sums(counts, self.offsets)
 
     def clear_shared(self, image: npt.NDArray[np.unsignedinteger]) -> None:
         """Set the pixels that several masks cover to 0, in an image laid out flat."""
         for part in self._parts():
-            edges, _, _, several = self._covered(part)
+            _, edges, several = self._covered(part)
             image[edges[0] : edges[-1]][np.repeat(several, np.diff(edges))] = 0
 
-    def _covered(
-        self, part: slice | Indices
-    ) -> tuple[Indices, Indices, Indices, npt.NDArray[np.bool_]]:
-        """Return the edges of spans, sorted, and whether several cover what lies between two.
+    def _covered(self, part: slice | Indices) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
+        """Sort the edges of spans, and tell whether several spans cover what lies between two.
 
-        Between them stand the places of each span's first and last edge.
+        Returns
+        -------
+        order : ndarray, int64
+            Indices that sort all starts, then all stops.
+        edges : ndarray, int64
+            Sorted.
+        several : ndarray, bool
+            One less than edges.
         """
-        start, stop = self.start[part], self.stop[part]
-        edges = np.sort(np.concatenate([start, stop]))
-        first, last = np.searchsorted(edges, start), np.searchsorted(edges, stop)
-        begun = np.bincount(first, minlength=len(edges))
-        over = np.bincount(last, minlength=len(edges))
-        return edges, first, last, np.cumsum(begun - over)[:-1] > 1
+        start = self.start[part]
+        everything = np.concatenate([start, self.stop[part]])
+        order = np.argsort(everything)
+        covering = np.cumsum(np.where(order < len(start), 1, -1))
+        return order, everything[order], covering[:-1] > 1
 
     def _parts(self) -> Iterator[slice | Indices]:
         """Yield spans in parts that have no pixel in common, so that little memory is needed."""

@@ -91,3 +91,8 @@ class MaskTable:
         return MaskTable(
             *(getattr(self, field.name)[indices] for field in dataclasses.fields(self))
         )
+
+    def followed_by(self, other: MaskTable) -> MaskTable:
+        """Return the rows of this table, then those of `other`."""
+        columns = (field.name for field in dataclasses.fields(self))
+        return MaskTable(*(np.concatenate([getattr(self, c), getattr(other, c)]) for c in columns))

@@ -105,16 +105,6 @@ def _from_labels(data: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Masks:
 
 def _merged(old: Masks, kept: list[int], new: Masks, changed: list[int]) -> Masks:
     """Put two sets of masks into one, in the order of their labels."""
-    order = np.argsort(np.array(kept + changed), kind="stable")
-    columns = {
-        name: np.concatenate([getattr(old.table, name), getattr(new.table, name)])[order]
-        for name in ("predicted_iou", "stability_score", "points", "crop_boxes")
-    }
-    store = MaskStore.concatenate([old.store, new.store]).take(order)
-    return Masks(
-        store,
-        MaskTable(**columns),
-        overlap=old.overlap,
-        output_mode=old.output_mode,
-        provenance={**old.provenance, "edited": True},
-    )
+    masks = old.followed_by(new)[np.argsort(np.array(kept + changed), kind="stable")]
+    masks.provenance["edited"] = True
+    return masks

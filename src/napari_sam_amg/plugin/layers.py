@@ -69,22 +69,42 @@ def pixel_area_um2(plane: Plane) -> float | None:
     return area
 
 
-def colours(identities: npt.NDArray[np.int64]) -> CyclicLabelColormap:
-    """Colour labels 1..M by what they show, so that an object keeps its colour.
+def colours(chosen: npt.NDArray[Any]) -> CyclicLabelColormap:
+    """Return a colormap that shows labels 1..M in given colours (float, Mx4, RGBA)."""
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    chosen = chosen[: _MAX_COLOURS - 1] if len(chosen) else _palette()[:1]
+    transparent = np.zeros((1, 4), dtype=chosen.dtype)
+    return CyclicLabelColormap(colors=np.concatenate([transparent, chosen]))
+
+
+def identity_colours(identities: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return colours (float, Mx4) of masks by what they show, so that each keeps its own.
 
     Parameters
     ----------
     identities : ndarray, int64, M
         A number for each mask that is its own whatever else is shown.
     """
-    from napari.utils.colormaps import CyclicLabelColormap
-
     palette = _palette()
-    chosen = palette[np.asarray(identities) % len(palette)][: _MAX_COLOURS - 1]
-    transparent = np.zeros((1, 4), dtype=palette.dtype)
-    if not len(chosen):
-        chosen = palette[:1]
-    return CyclicLabelColormap(colors=np.concatenate([transparent, chosen]))
+    colours: npt.NDArray[Any] = palette[np.asarray(identities) % len(palette)]
+    return colours
+
+
+def feature_colours(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return colours (float, Mx4) for the values of a feature, from the lowest to the highest.
+
+    Those that are not finite are grey.
+    """
+    from napari.utils.colormaps import ensure_colormap
+
+    values = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(values)
+    low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 0.0)
+    share = (np.where(known, values, low) - low) / (high - low or 1.0)
+    colours: npt.NDArray[Any] = ensure_colormap("viridis").map(share)
+    colours[~known] = (0.5, 0.5, 0.5, 1.0)
+    return colours
 
 
 @functools.cache

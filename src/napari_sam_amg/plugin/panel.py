@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
     FileEdit,
-    FloatSlider,
     Label,
     ProgressBar,
     PushButton,
 )
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QFormLayout,
-    QFrame,
-    QHBoxLayout,
-    QScrollArea,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QCollapsible
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models.registry import EMBEDDED, list_models
 from napari_sam_amg.parameters import group_of
 from napari_sam_amg.plugin.form import make_fields
+from napari_sam_amg.plugin.layout import form, group, scrolling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from magicgui.widgets.bases import BaseValueWidget
+    from superqt import QCollapsible
 
+    from napari_sam_amg.plugin.layout import Row
     from napari_sam_amg.plugin.section import Section
-
-    Row = BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...]
 
 CUSTOM = "custom file"
 
@@ -71,7 +64,8 @@ class Panel:
     values : mapping
         First values of the parameters, by name.
     before, after : sequence of Section
-        What stands above and below the parameters.
+        What stands above and below the parameters. One after them whose title is that of
+        a group of parameters stands at that group's end.
 
     Attributes
     ----------
@@ -146,6 +140,10 @@ class Panel:
         self.head += [self.layer_contrast, self.preset]
         self.fields: dict[str, BaseValueWidget[Any]] = make_fields(values)
         self.run_button = PushButton(text="Run", tooltip="Find all objects in the image.")
+        self.all_button = PushButton(
+            text="Apply to all",
+            tooltip="<qt>Find all objects in every image layer, with these settings.</qt>",
+        )
         self.cancel_button = PushButton(text="Cancel", enabled=False)
         self.keep_button = PushButton(
             text="Keep so far",
@@ -161,33 +159,27 @@ class Panel:
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(4, 4, 4, 4)
-        column.addWidget(_form(self.head))
+        column.addWidget(form(self.head))
         for section in self._before:
             self._add_group(column, section.title, section.rows)
         for title, groups in GROUPS.items():
-            chosen = [w for name, w in self.fields.items() if group_of(name) in groups]
-            self._add_group(column, title, chosen)
+            rows: list[Row] = [w for n, w in self.fields.items() if group_of(n) in groups]
+            for section in self._after:
+                rows += section.rows if section.title == title else ()
+            self._add_group(column, title, rows)
         for section in self._after:
-            self._add_group(column, section.title, section.rows)
+            if section.title not in GROUPS:
+                self._add_group(column, section.title, section.rows)
         self.groups["Quality"].expand(animate=False)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        bar = scroll.verticalScrollBar()
-        room = bar.sizeHint().width() if bar is not None else 0
-        scroll.setMinimumWidth(inner.minimumSizeHint().width() + room)
-
         whole = QWidget()
         whole.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         layout = QVBoxLayout(whole)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, stretch=1)
+        layout.addWidget(scrolling(inner), stretch=1)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(4, 4, 8, 4)
-        for button in (self.run_button, self.cancel_button, self.keep_button):
+        for button in (self.run_button, self.all_button, self.cancel_button, self.keep_button):
             button.native.setMinimumWidth(40)
             buttons.addWidget(button.native)
         layout.addLayout(buttons)
@@ -200,52 +192,19 @@ class Panel:
         return whole
 
     def _add_group(self, column: QVBoxLayout, title: str, rows: Sequence[Row]) -> None:
-        collapsible = QCollapsible(title)
-        collapsible.setDuration(0)
-        collapsible.setContent(_form(rows))
-        collapsible.collapse(animate=False)
-        column.addWidget(collapsible)
-        self.groups[title] = collapsible
+        self.groups[title] = group(title, rows)
+        column.addWidget(self.groups[title])
+
+    def chosen_model(self) -> str | Path:
+        """Return the model's name or file; ParameterError if no file is given."""
+        if self.model.value != CUSTOM:
+            return str(self.model.value)
+        chosen = self.model_file.value
+        if not chosen or str(chosen) == ".":
+            raise ParameterError("no model file is chosen: give one in the field File")
+        return Path(str(chosen))
 
     def show_model_file(self, *, shown: bool) -> None:
         """Show or hide the row of the model's file."""
-        form = self.model_file.native.parentWidget().layout()
-        form.setRowVisible(self.model_file.native, shown)
-
-
-def _form(rows: Iterable[Row]) -> QWidget:
-    """Put widgets below each other, each beside its label; those of a tuple side by side."""
-    box = QWidget()
-    form = QFormLayout(box)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-    for widget in rows:
-        if isinstance(widget, tuple):
-            form.addRow(_beside(widget))
-            continue
-        native = widget.native
-        # A slider that is too long for the row goes below its label, where it has room.
-        native.setMinimumWidth(150 if isinstance(widget, FloatSlider) else 120)
-        if isinstance(widget, CheckBox | PushButton):
-            widget.text = widget.text or widget.label
-            form.addRow(native)
-        else:
-            form.addRow(widget.label, native)
-            label = form.labelForField(native)
-            if label is not None:
-                label.setToolTip(widget.tooltip)
-        native.show()
-    return box
-
-
-def _beside(widgets: Iterable[BaseValueWidget[Any]]) -> QWidget:
-    """Put buttons or short fields into one row."""
-    box = QWidget()
-    row = QHBoxLayout(box)
-    row.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        widget.native.setMinimumWidth(40)
-        row.addWidget(widget.native)
-        widget.native.show()
-    return box
+        rows = self.model_file.native.parentWidget().layout()
+        rows.setRowVisible(self.model_file.native, shown)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from qtpy.QtWidgets import QWidget
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -62,17 +64,18 @@ class Section:
     ----------
     title : str
     rows : list
-        Fields and buttons, from top to bottom; several in a tuple stand side by side. By
-        their `name` they are attributes of the widget.
+        Fields, buttons and pictures, from top to bottom; several in a tuple stand side by
+        side. By their `name` fields and buttons are attributes of the widget.
     """
 
     title: ClassVar[str]
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.rows: list[BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...]] = []
+        self.rows: list[BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...] | QWidget] = []
 
     @property
     def fields(self) -> Sequence[BaseValueWidget[Any]]:
         """All fields and buttons."""
-        return [w for row in self.rows for w in (row if isinstance(row, tuple) else (row,))]
+        each = [w for row in self.rows for w in (row if isinstance(row, tuple) else (row,))]
+        return [w for w in each if not isinstance(w, QWidget)]

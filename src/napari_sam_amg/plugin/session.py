@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import Cancelled, RunError, SamAmgError
 from napari_sam_amg.plugin.triton_guard import open_triton_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from napari_sam_amg.engine import AutomaticMaskGenerator
@@ -61,6 +61,8 @@ class Progress:
         Key of `STAGES`: what is being done.
     elapsed, remaining : float
         Seconds; `remaining` is NaN until it can be told.
+    image : str
+        Which of several images; empty for a single one.
     """
 
     done: int
@@ -68,6 +70,15 @@ class Progress:
     stage: str
     elapsed: float
     remaining: float
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one of several jobs found."""
+
+    job: Job
+    proposals: Proposals
 
 
 @dataclass
@@ -172,6 +183,48 @@ class Session:
                 f"What to do: {_HINTS[stage]}"
             ) from error
         return partial() if control.keep and partial is not None else None
+
+    def run_all(
+        self, jobs: Sequence[Job], control: Control
+    ) -> Generator[Progress | Found, None, int | None]:
+        """Run several jobs; a fault in one does not end the others.
+
+        Yields
+        ------
+        Progress or Found
+
+        Returns
+        -------
+        int or None
+            How many are done; None if it was cancelled.
+
+        Raises
+        ------
+        RunError
+            At the end, if some failed: it names each with its fault.
+        """
+        faults = []
+        for number, job in enumerate(jobs, start=1):
+            image = f"{job.plane.name} ({number} of {len(jobs)})"
+            run = self.run(job, control)
+            found = None
+            try:
+                while True:
+                    yield replace(next(run), image=image)
+            except StopIteration as end:
+                found = end.value
+            except SamAmgError as error:
+                faults.append(f"{job.plane.name}: {error}")
+            if found is not None:
+                yield Found(job, found)
+            if control.stopping:
+                return None
+        if faults:
+            raise RunError(
+                f"{len(faults)} of {len(jobs)} images failed, the others are done. "
+                + "; ".join(faults)
+            )
+        return len(jobs)
 
 
 def _progress(

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from napari_sam_amg.masks.nesting import depths
+from napari_sam_amg.plugin.corrections import Corrections
 from napari_sam_amg.plugin.layers import (
     colours,
+    feature_colours,
+    identity_colours,
     layer_features,
     layer_metadata,
     pixel_area_um2,
@@ -16,10 +21,16 @@ from napari_sam_amg.plugin.layers import (
 if TYPE_CHECKING:
     import napari.layers
     import napari.viewer
-    import numpy.typing as npt
+    import pandas as pd
 
     from napari_sam_amg.masks import Masks, Proposals
+    from napari_sam_amg.masks.selection import Selection
     from napari_sam_amg.plugin.planes import Plane
+
+Rows = npt.NDArray[np.int64]
+
+NESTING = ("all", "whole", "part", "sub-part")
+"""Which masks are shown: all, those within no other, those within one, or within more."""
 
 
 class Result:
@@ -38,6 +49,18 @@ class Result:
     ----------
     layer : napari.layers.Labels or None
         Shows ``masks.to_labels()``; None until `show` was called.
+    masks : Masks or None
+        What it shows.
+    rows : ndarray, int64, M
+        The candidates that they are.
+    selection : Selection or None
+        What the thresholds leave, before corrections.
+    corrections : Corrections
+        What the user chose instead.
+    nesting : {"all", "whole", "part", "sub-part"}
+        Which masks are shown.
+    colour_by : str or None
+        The feature that colours the masks; None colours them by what they are.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, plane: Plane, proposals: Proposals) -> None:
@@ -45,13 +68,25 @@ class Result:
         self.plane = plane
         self.proposals = proposals
         self.layer: napari.layers.Labels | None = None
+        self.masks: Masks | None = None
+        self.rows: Rows = np.empty(0, dtype=np.int64)
+        self.selection: Selection | None = None
+        self.corrections = Corrections()
+        self.nesting = NESTING[0]
+        self.colour_by: str | None = None
+        self._selected: Masks | None = None
         self._drawn: npt.NDArray[Any] | None = None
         self._pixel_area = pixel_area_um2(plane)
 
     @property
+    def is_gone(self) -> bool:
+        """Whether there is no layer, or it was removed from the viewer."""
+        return self.layer is None or self.layer not in self._viewer.layers
+
+    @property
     def is_edited(self) -> bool:
         """Whether the layer's pixels are no longer what was drawn, or the layer is gone."""
-        if self.layer is None or self.layer not in self._viewer.layers:
+        if self.is_gone or self.layer is None:
             return True
         return self._drawn is None or not np.array_equal(self.layer.data, self._drawn)
 
@@ -65,6 +100,7 @@ class Result:
         )
         if same and not other.is_edited:
             self.layer, self._drawn = other.layer, other._drawn
+        self.nesting, self.colour_by = other.nesting, other.colour_by
 
     def show(self, **thresholds: Any) -> Masks:
         """Select masks and show them.
@@ -80,35 +116,72 @@ class Result:
             What is shown now. A layer that was edited by hand stays as it is: a new one is
             added beside it.
         """
-        masks, rows = self.proposals.select_rows(**thresholds)
+        self._selected, self.selection = self.proposals.selected(**thresholds)
+        return self.update()
+
+    def update(self) -> Masks:
+        """Show anew what was selected, after a change of something else than thresholds."""
+        masks, rows = self._corrected()
+        if self.nesting != "all":
+            depth = np.minimum(depths(masks.store), 2)
+            chosen = np.flatnonzero(depth == NESTING.index(self.nesting) - 1)
+            masks, rows = masks[chosen], rows[chosen]
+            masks.provenance["nesting"] = self.nesting
         image, table = masks.labels_and_features()
         labels = self.plane.placed(image)
         features = layer_features(table, self._pixel_area)
-        if self.layer is not None and not self.is_edited:
-            self._update(labels, features, masks, rows)
-        else:
+        if self.is_edited:
             self._add(labels, features, masks, rows)
+        else:
+            self._update(labels, features, masks, rows)
         self._drawn = labels.copy()
+        self.masks, self.rows = masks, rows
         return masks
 
-    def _update(self, labels: Any, features: Any, masks: Masks, rows: Any) -> None:
+    def colour(self) -> None:
+        """Colour the layer anew, after a change of `colour_by`."""
+        if self.layer is not None:
+            self.layer.colormap = self._colours(self.layer.features, self.rows)
+
+    def _corrected(self) -> tuple[Masks, Rows]:
+        """Return what the thresholds select, with the user's corrections."""
+        if self._selected is None or self.selection is None:
+            raise ValueError("nothing was selected yet: call show first")
+        rows = self.selection.rows
+        wanted = self.corrections.applied(rows)
+        if wanted is rows:
+            return self._selected, rows
+        new = np.setdiff1d(wanted, rows)
+        masks = self._selected.followed_by(self.proposals.masks(new))
+        everything = np.concatenate([rows, new])
+        order = np.argsort(everything)
+        masks = masks[order[np.searchsorted(everything[order], wanted)]]
+        masks.provenance["corrected"] = True
+        return masks, wanted
+
+    def _colours(self, features: pd.DataFrame, rows: Rows) -> Any:
+        if self.colour_by in features:
+            return colours(feature_colours(features[self.colour_by].to_numpy()[1:]))
+        return colours(identity_colours(rows))
+
+    def _update(self, labels: Any, features: Any, masks: Masks, rows: Rows) -> None:
         layer = self.layer
         assert layer is not None  # noqa: S101 - for the type checker
         with layer.events.set_data.blocker():  # the old picture need not be drawn again
-            layer.colormap = colours(rows)
+            layer.colormap = self._colours(features, rows)
         layer.metadata = {**layer.metadata, **layer_metadata(masks)}
         if layer.selected_label > np.iinfo(labels.dtype).max:
             layer.selected_label = 1
         layer.data = labels
         layer.features = features
 
-    def _add(self, labels: Any, features: Any, masks: Masks, rows: Any) -> None:
+    def _add(self, labels: Any, features: Any, masks: Masks, rows: Rows) -> None:
         self.layer = self._viewer.add_labels(
             labels,
             name=f"{self.plane.name} masks",
             features=features,
             metadata=layer_metadata(masks),
-            colormap=colours(rows),
+            colormap=self._colours(features, rows),
             **self.plane.keywords,
         )
 

@@ -1,0 +1,60 @@
+"""The choice of the image layer, in step with the viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from magicgui.widgets import ComboBox
+
+
+def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
+    """Return the image layers of a viewer, from the lowest to the topmost."""
+    return [layer for layer in viewer.layers if isinstance(layer, Image)]
+
+
+class ImageChoice:
+    """Keeps a field's choices those of the viewer, and its value the active image layer.
+
+    An active layer that is no image leaves the choice as it is.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    field : ComboBox
+        Its choices are made by `image_layers`.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, field: ComboBox) -> None:
+        self._viewer = viewer
+        self._field = field
+        events = viewer.layers.events
+        self._followed = [
+            (events.inserted, self._reset),
+            (events.removed, self._reset),
+            (events.renamed, self._reset),
+            (viewer.layers.selection.events.active, self._follow),
+        ]
+        for event, follow in self._followed:
+            event.connect(follow)
+        self._follow()
+
+    def close(self) -> None:
+        """Listen to the viewer no more."""
+        for event, follow in self._followed:
+            event.disconnect(follow)
+
+    def _reset(self, event: object = None) -> None:
+        self._field.reset_choices()
+        images = image_layers(self._viewer)
+        if self._field.value is None and images:
+            self._field.value = images[-1]
+
+    def _follow(self, event: object = None) -> None:
+        self._reset()
+        active = self._viewer.layers.selection.active
+        if isinstance(active, Image):
+            self._field.value = active

@@ -1,0 +1,131 @@
+"""Runs in a worker thread, as the window shows them: buttons, progress, and their end."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+
+from napari_sam_amg.errors import RunError
+from napari_sam_amg.plugin.session import STAGES, Control, Found, Job, Progress, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.qt.threading import GeneratorWorker
+
+    from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.plugin.panel import Panel
+
+
+class Runner:
+    """Starts and ends runs, one at a time.
+
+    Parameters
+    ----------
+    panel : Panel
+        Its buttons, progress bar and status line follow the run.
+    session : Session
+        Keeps the model from run to run.
+    found : callable
+        Called in the window's thread with the job and what was found, after each image.
+
+    Attributes
+    ----------
+    worker : GeneratorWorker or None
+        None while nothing runs.
+    """
+
+    def __init__(
+        self, panel: Panel, session: Session, found: Callable[[Job, Proposals], None]
+    ) -> None:
+        self._panel = panel
+        self._session = session
+        self._found = found
+        self._control = Control()
+        self.worker: GeneratorWorker[Any, Any, Any] | None = None
+
+    def start(self, jobs: Sequence[Job]) -> GeneratorWorker[Any, Any, Any]:
+        """Run one or more jobs, one after another.
+
+        Returns
+        -------
+        GeneratorWorker
+            Already started. Of one job it returns the `Proposals`, or None if it was
+            cancelled; of several it yields a `Found` after each besides `Progress`.
+
+        Raises
+        ------
+        RunError
+            If a run is on already.
+        """
+        if self.worker is not None:
+            raise RunError("a run is on already: cancel it first, or wait for its end")
+        self._control = control = Control()
+        one = len(jobs) == 1
+        worker = create_worker(
+            self._session.run if one else self._session.run_all,
+            jobs[0] if one else jobs,
+            control,
+            _start_thread=False,
+            _progress={
+                "total": 0,
+                "desc": f"Masks of {jobs[0].plane.name if one else f'{len(jobs)} images'}",
+            },
+        )
+        self.worker = worker
+        worker.yielded.connect(self._yielded)
+        worker.returned.connect(lambda result: self._returned(jobs, result))
+        worker.errored.connect(lambda error: self._say(str(error)))
+        worker.aborted.connect(lambda: self._say("Cancelled."))
+        worker.finished.connect(self._ended)
+        self._show(running=True)
+        worker.start()
+        return worker
+
+    def cancel(self, *, keep: bool) -> None:
+        """End the run that is on, if any; with `keep`, show what it has found so far."""
+        if self.worker is None:
+            return
+        self._control.cancel(keep=keep)
+        self._say("Stopping ...")
+        self._panel.cancel_button.enabled = self._panel.keep_button.enabled = False
+
+    def _say(self, text: str) -> None:
+        self._panel.status.value = text
+
+    def _show(self, *, running: bool) -> None:
+        panel = self._panel
+        panel.run_button.enabled = panel.all_button.enabled = not running
+        panel.cancel_button.enabled = panel.keep_button.enabled = running
+        panel.progress.visible = running
+        if running:
+            panel.progress.max, panel.progress.value = 0, 0
+
+    def _yielded(self, news: Progress | Found) -> None:
+        if isinstance(news, Found):
+            self._found(news.job, news.proposals)
+            return
+        bar = getattr(self.worker, "pbar", None)
+        if news.total:
+            self._panel.progress.max = news.total
+            self._panel.progress.value = news.done
+            if bar is not None:
+                bar.total = news.total
+        left = "" if math.isnan(news.remaining) else f", {news.remaining:.0f} s left"
+        if not self._control.stopping:
+            which = f"{news.image}: " if news.image else ""
+            self._say(f"{which}{STAGES[news.stage]}, {news.elapsed:.0f} s{left}".capitalize())
+
+    def _returned(self, jobs: Sequence[Job], result: Any) -> None:
+        if result is None:
+            self._say("Cancelled.")
+        elif len(jobs) == 1:
+            self._found(jobs[0], result)
+        else:
+            self._say(f"Done: {result} of {len(jobs)} images.")
+
+    def _ended(self) -> None:
+        self.worker = None
+        self._show(running=False)
