@@ -16,6 +16,7 @@ import numpy as np
 from napari_sam_amg.errors import ImageError
 from napari_sam_amg.intensity import (
     check_contrast,
+    check_gamma,
     check_percentiles,
     map_to_grey,
     measure_contrast,
@@ -41,7 +42,7 @@ class ModelInput:
         original's units, or None), ``percentiles`` ([low, high] in percent if the contrast
         was measured by them, else None), ``alpha_dropped``, ``nan_count``,
         ``posinf_count``, ``neginf_count`` (values, not pixels) and ``notes`` (sentences
-        for the user).
+        for the user); ``gamma`` if it is not 1.
     """
 
     rgb: NDArray[np.uint8]
@@ -52,6 +53,7 @@ def prepare_image(
     image: Any,
     *,
     contrast: tuple[float, float] | None = None,
+    gamma: float = 1.0,
     percentiles: tuple[float, float] = (0.1, 99.9),
     map_uint8: bool = False,
     name: str = "image",
@@ -65,6 +67,9 @@ def prepare_image(
         channel of four is dropped.
     contrast : (float, float), optional
         The values that become black and white, in the image's units.
+    gamma : float
+        Exponent of the share between them; uint8 whose contrast is not given or measured
+        is taken from 0 to 255.
     percentiles : (float, float)
         Where there is no `contrast`: the percentiles, over the finite values of all
         colour channels together, that become black and white.
@@ -84,8 +89,9 @@ def prepare_image(
     ImageError
         If the array is not an image that a model can be given.
     ParameterError
-        If `contrast` or `percentiles` make no sense.
+        If `contrast`, `gamma` or `percentiles` make no sense.
     """
+    gamma = check_gamma(gamma)
     if contrast is not None:
         contrast = check_contrast(contrast)
     low, high = check_percentiles(percentiles)
@@ -112,15 +118,19 @@ def prepare_image(
         mapping["rule"] = "bool"
         return ModelInput(_to_rgb(array.astype(np.uint8) * np.uint8(255)), mapping)
     if array.dtype == np.uint8 and contrast is None and not map_uint8:
-        mapping["rule"] = "unchanged"
-        return ModelInput(_to_rgb(array), mapping)
+        if gamma == 1.0:
+            mapping["rule"] = "unchanged"
+            return ModelInput(_to_rgb(array), mapping)
+        contrast = (0.0, 255.0)
 
     finite = _count_non_finite(array, mapping, name)
     if contrast is None:
         mapping["percentiles"] = [low, high]
         contrast = measure_contrast(finite, low, high, notes)
     mapping["contrast"] = [contrast[0], contrast[1]]
-    return ModelInput(_to_rgb(map_to_grey(array, contrast)), mapping)
+    if gamma != 1.0:
+        mapping["gamma"] = gamma
+    return ModelInput(_to_rgb(map_to_grey(array, contrast, gamma)), mapping)
 
 
 def _as_array(image: Any, name: str) -> NDArray[Any]:

@@ -125,8 +125,20 @@ def measure_contrast(
     return black, white
 
 
-def map_to_grey(array: NDArray[Any], contrast: tuple[float, float]) -> NDArray[np.uint8]:
-    """Map an image linearly to 8 bits, rounding halves up.
+def check_gamma(gamma: object) -> float:
+    """Return an exponent of brightness; ParameterError if it is not positive and finite."""
+    if isinstance(gamma, bool) or not isinstance(gamma, int | float | np.number):
+        raise ParameterError(f"gamma={gamma!r}: give a positive number; 1 changes nothing")
+    value = float(gamma)
+    if not (math.isfinite(value) and value > 0):
+        raise ParameterError(f"gamma={value:g}: give a positive number; 1 changes nothing")
+    return value
+
+
+def map_to_grey(
+    array: NDArray[Any], contrast: tuple[float, float], gamma: float = 1.0
+) -> NDArray[np.uint8]:
+    """Map an image to 8 bits, linearly or with a gamma, rounding halves up.
 
     Parameters
     ----------
@@ -134,6 +146,8 @@ def map_to_grey(array: NDArray[Any], contrast: tuple[float, float]) -> NDArray[n
         Integers or floats, in any shape; NaN and -infinity become 0, +infinity 255.
     contrast : (float, float)
         The values that become 0 and 255; if they are equal, everything becomes 0.
+    gamma : float
+        The share of the way from black to white is raised to it, as napari does.
 
     Returns
     -------
@@ -146,7 +160,7 @@ def map_to_grey(array: NDArray[Any], contrast: tuple[float, float]) -> NDArray[n
     if array.dtype.kind in "ui" and array.dtype.itemsize <= 2:
         limits = np.iinfo(array.dtype)
         levels = np.arange(limits.min, limits.max + 1)
-        table = _grey(levels.astype(np.float64), contrast, 0.0)
+        table = _grey(levels.astype(np.float64), contrast, 0.0, gamma)
         index = array.astype(np.int32)
         index -= limits.min
         np.take(table, index, out=result, mode="clip")
@@ -158,7 +172,7 @@ def map_to_grey(array: NDArray[Any], contrast: tuple[float, float]) -> NDArray[n
     for rows in _blocks(array.shape):
         with np.errstate(over="ignore"):
             values = array[rows].astype(np.float64)
-        result[rows] = _grey(values, contrast, noise)
+        result[rows] = _grey(values, contrast, noise, gamma)
     return result
 
 
@@ -170,7 +184,7 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _grey(
-    values: NDArray[np.float64], contrast: tuple[float, float], noise: float
+    values: NDArray[np.float64], contrast: tuple[float, float], noise: float, gamma: float
 ) -> NDArray[np.uint8]:
     """Map values to grey levels; `values` is overwritten."""
     # Halved, so that the difference of the two largest floats is still a float.
@@ -187,6 +201,8 @@ def _grey(
     np.clip(values, low, high, out=values)
     values -= low
     values /= width
+    if gamma != 1.0:
+        values **= gamma
     values *= 255.0
     values += 0.5 + tolerance
     return np.floor(values, out=values).astype(np.uint8)

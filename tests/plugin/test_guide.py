@@ -28,14 +28,12 @@ def test_the_example_runs(sample_images):
     assert names["labels"] in viewer.layers
 
 
-@pytest.mark.parametrize(
-    "word", ["Run", "Cancel", "Keep so far", "Use the layer's contrast limits"]
-)
+@pytest.mark.parametrize("word", ["Run", "Apply to all", "Cancel", "Keep so far"])
 def test_the_guide_names_what_is_in_the_window(word, qapp):
     from napari_sam_amg import AmgParameters
     from napari_sam_amg.plugin.panel import Panel
 
     panel = Panel(lambda *_: [], dict(AmgParameters()))
-    texts = [panel.run_button.text, panel.cancel_button.text, panel.keep_button.text]
-    assert word in [*texts, panel.layer_contrast.text]
+    buttons = (panel.run_button, panel.all_button, panel.cancel_button, panel.keep_button)
+    assert word in [button.text for button in buttons]
     assert f"**{word}**" in TEXT

@@ -20,7 +20,7 @@ from napari_sam_amg.engine.provenance import describe
 from napari_sam_amg.engine.run import ModelCalls, Run, Step
 from napari_sam_amg.engine.scoring import Cut
 from napari_sam_amg.image import ModelInput, prepare_image
-from napari_sam_amg.intensity import check_contrast
+from napari_sam_amg.intensity import check_contrast, check_gamma
 from napari_sam_amg.parameters import AmgParameters
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class AutomaticMaskGenerator:
         Values (low, high) of the image that become 0 and 255. By default uint8 goes to
         the model unchanged or by the model's own profile, and other types by the
         profile's percentiles.
+    gamma : float
+        Exponent of the brightness between these values, as napari's; 1 changes nothing.
     **parameters
         Any of `AmgParameters`. What is not given is the model's recommendation for a
         name or path, and sam2's default otherwise.
@@ -84,24 +86,30 @@ class AutomaticMaskGenerator:
         device: str = "auto",
         precision: Precision = "exact",
         contrast: tuple[float, float] | None = None,
+        gamma: float = 1.0,
         **parameters: Any,
     ) -> None:
         AmgParameters(**parameters)  # wrong ones are refused before anything is loaded
         self._precision = checked_precision(precision)
         self._contrast = None if contrast is None else check_contrast(contrast)
+        self._gamma = check_gamma(gamma)
         self.model, self.info = load(model, device, parameters)
         self.parameters = resolved(self.info, parameters)
         self._lock = threading.Lock()
         self._cache = FeatureCache()
 
     def configured(
-        self, *, contrast: tuple[float, float] | None = None, **parameters: Any
+        self,
+        *,
+        contrast: tuple[float, float] | None = None,
+        gamma: float = 1.0,
+        **parameters: Any,
     ) -> AutomaticMaskGenerator:
         """Return a generator with other settings and the same model.
 
         Parameters
         ----------
-        contrast : tuple of float, optional
+        contrast, gamma
             As in the constructor.
         **parameters
             As in the constructor; what is not given is the model's recommendation.
@@ -113,6 +121,7 @@ class AutomaticMaskGenerator:
         """
         other = copy.copy(self)
         other._contrast = None if contrast is None else check_contrast(contrast)
+        other._gamma = check_gamma(gamma)
         other.parameters = resolved(self.info, parameters)
         return other
 
@@ -248,6 +257,7 @@ class AutomaticMaskGenerator:
         return prepare_image(
             image,
             contrast=self._contrast,
+            gamma=self._gamma,
             percentiles=profile.percentiles,
             map_uint8=profile.map_uint8,
             name=name,

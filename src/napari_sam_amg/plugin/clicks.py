@@ -52,6 +52,10 @@ class Clicks(Section):
         self.undo_correction.changed.connect(lambda: self._do(lambda promotion: promotion.undo()))
         self.click.changed.connect(self._mode_changed)
 
+    def close(self) -> None:
+        """Leave clicks to the viewer again."""
+        self.click.value = _MOVE
+
     def _mode_changed(self, mode: str) -> None:
         callbacks = self._host.viewer.mouse_drag_callbacks
         if mode == _MOVE:

@@ -72,6 +72,14 @@ def form(rows: Iterable[Row]) -> QWidget:
     return box
 
 
+def show_row(widget: BaseValueWidget[Any], *, shown: bool) -> None:
+    """Show or hide the row of a field, with its label."""
+    native = widget.native
+    lines = native.parentWidget().layout() if native.parentWidget() is not None else None
+    if isinstance(lines, QFormLayout):
+        lines.setRowVisible(native, shown)
+
+
 def beside(widgets: Iterable[BaseValueWidget[Any]]) -> QWidget:
     """Put buttons or short fields into one row."""
     box = QWidget()

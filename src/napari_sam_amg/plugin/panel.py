@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import (
-    CheckBox,
     ComboBox,
     FileEdit,
     Label,
@@ -20,7 +19,7 @@ from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models.registry import EMBEDDED, list_models
 from napari_sam_amg.parameters import group_of
 from napari_sam_amg.plugin.form import make_fields
-from napari_sam_amg.plugin.layout import form, group, scrolling
+from napari_sam_amg.plugin.layout import form, group, scrolling, show_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,12 +117,6 @@ class Panel:
             tooltip="<qt>exact computes in float32; fast in bfloat16, which can change masks "
             "slightly.</qt>",
         )
-        self.layer_contrast = CheckBox(
-            name="layer_contrast",
-            text="Use the layer's contrast limits",
-            tooltip="<qt>Give the model what the layer's contrast limits show, instead of "
-            "the range that it was trained with.</qt>",
-        )
         self.preset = ComboBox(
             name="preset",
             label="Looking for",
@@ -137,7 +130,7 @@ class Panel:
             self.device,
             self.precision,
         ]
-        self.head += [self.layer_contrast, self.preset]
+        self.head.append(self.preset)
         self.fields: dict[str, BaseValueWidget[Any]] = make_fields(values)
         self.run_button = PushButton(text="Run", tooltip="Find all objects in the image.")
         self.all_button = PushButton(
@@ -206,5 +199,4 @@ class Panel:
 
     def show_model_file(self, *, shown: bool) -> None:
         """Show or hide the row of the model's file."""
-        rows = self.model_file.native.parentWidget().layout()
-        rows.setRowVisible(self.model_file.native, shown)
+        show_row(self.model_file, shown=shown)

@@ -44,6 +44,7 @@ class Runner:
         self._session = session
         self._found = found
         self._control = Control()
+        self._gone = False
         self.worker: GeneratorWorker[Any, Any, Any] | None = None
 
     def start(self, jobs: Sequence[Job]) -> GeneratorWorker[Any, Any, Any]:
@@ -92,10 +93,19 @@ class Runner:
         self._say("Stopping ...")
         self._panel.cancel_button.enabled = self._panel.keep_button.enabled = False
 
+    def abandon(self) -> None:
+        """End the run that is on, and show nothing any more: the window is gone."""
+        self._control.cancel(keep=False)
+        self._gone = True
+
     def _say(self, text: str) -> None:
+        if self._gone:
+            return
         self._panel.status.value = text
 
     def _show(self, *, running: bool) -> None:
+        if self._gone:
+            return
         panel = self._panel
         panel.run_button.enabled = panel.all_button.enabled = not running
         panel.cancel_button.enabled = panel.keep_button.enabled = running
@@ -104,6 +114,8 @@ class Runner:
             panel.progress.max, panel.progress.value = 0, 0
 
     def _yielded(self, news: Progress | Found) -> None:
+        if self._gone:
+            return
         if isinstance(news, Found):
             self._found(news.job, news.proposals)
             return
@@ -119,6 +131,8 @@ class Runner:
             self._say(f"{which}{STAGES[news.stage]}, {news.elapsed:.0f} s{left}".capitalize())
 
     def _returned(self, jobs: Sequence[Job], result: Any) -> None:
+        if self._gone:
+            return
         if result is None:
             self._say("Cancelled.")
         elif len(jobs) == 1:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from psygnal import SignalInstance
 
+    from napari_sam_amg.models.profiles import InputProfile
     from napari_sam_amg.parameters import AmgParameters
+    from napari_sam_amg.plugin.session import Job
     from napari_sam_amg.plugin.tuning import Result
 
 
@@ -36,6 +38,10 @@ class Host(Protocol):
     @property
     def parameters(self) -> AmgParameters:
         """What the form says; reading it can raise ParameterError."""
+
+    @property
+    def profile(self) -> InputProfile:
+        """How the chosen model wants to see images."""
 
     @property
     def image_changed(self) -> SignalInstance:
@@ -73,6 +79,16 @@ class Section:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.rows: list[BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...] | QWidget] = []
+
+    def laid_out(self) -> None:
+        """Do what needs the fields to stand in the form."""
+
+    def prepare(self, job: Job) -> Job:
+        """Change what a run is to do; SamAmgError if it cannot start."""
+        return job
+
+    def close(self) -> None:
+        """Let go of the viewer: the widget is taken out of the window; it may come back."""
 
     @property
     def fields(self) -> Sequence[BaseValueWidget[Any]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.engine import AutomaticMaskGenerator
     from napari_sam_amg.engine.arguments import Precision
     from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.plugin.look import Look
     from napari_sam_amg.plugin.planes import Plane
 
 STAGES = {
@@ -45,8 +46,8 @@ class Job:
     model: str | Path
     device: str
     precision: Precision
-    contrast: tuple[float, float] | None
     parameters: Mapping[str, Any]
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Session:
                     job.model, device=job.device, precision=job.precision
                 )
                 self._key = key
-            return self._generator.configured(contrast=job.contrast, **job.parameters)
+            return self._generator.configured(**job.parameters)
 
     def free_memory(self) -> None:
         """Forget the model and the encoder's output."""
@@ -158,6 +159,12 @@ class Session:
             stage = "load"
             yield _progress(began, 0, 0, stage)
             generator = self.generator(job)
+            if job.look is not None:
+                stage = "read"
+                image, contrast, gamma = job.look.prepared(
+                    image, generator.info.profile, lambda: control.stopping
+                )
+                generator = generator.configured(contrast=contrast, gamma=gamma, **job.parameters)
             stage = "encode"
             steps = generator.steps(
                 image, propose=True, name=job.plane.name, should_stop=lambda: control.stopping
@@ -166,6 +173,8 @@ class Session:
             for step in steps:
                 if step.result is not None:
                     result: Proposals = step.result
+                    if job.look is not None:
+                        result.provenance.update(job.look.provenance())
                     _ = result.store.spans  # found here, so that re-tuning need not wait
                     return result
                 partial = step.partial

@@ -8,16 +8,19 @@ from magicgui.widgets import Container
 from psygnal import Signal
 
 from napari_sam_amg.errors import ImageError, ParameterError, SamAmgError
+from napari_sam_amg.models.profiles import InputProfile
 from napari_sam_amg.models.registry import EMBEDDED, model_info
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.choice import ImageChoice, image_layers
 from napari_sam_amg.plugin.clicks import Clicks
+from napari_sam_amg.plugin.closing import Closing
 from napari_sam_amg.plugin.looks import Looks
-from napari_sam_amg.plugin.panel import Panel
+from napari_sam_amg.plugin.panel import CUSTOM, Panel
 from napari_sam_amg.plugin.planes import displayed_plane
 from napari_sam_amg.plugin.results import Results
 from napari_sam_amg.plugin.running import Runner
 from napari_sam_amg.plugin.scores import Scores
+from napari_sam_amg.plugin.seeing import Seeing
 from napari_sam_amg.plugin.session import Job, Session
 from napari_sam_amg.plugin.settings import LIVE, Settings
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.plugin.tuning import Result
 
 
-BEFORE: tuple[type[Section], ...] = ()
+BEFORE: tuple[type[Section], ...] = (Seeing,)
 """Parts of the form above the parameters: what is looked at."""
 
 AFTER: tuple[type[Section], ...] = (Scores, Looks, Clicks)
@@ -66,11 +69,12 @@ class AmgWidget(Container[Any]):
         recommended = AmgParameters(**model_info(EMBEDDED).recommended)
         before = [section(self) for section in BEFORE]
         after = [section(self) for section in AFTER]
+        self._sections = (*before, *after)
         self._panel = Panel(
             lambda _: image_layers(viewer), dict(recommended), before=before, after=after
         )
         self._named = {w.name: w for w in self._panel.head} | self._panel.fields
-        self._named |= {w.name: w for section in (*before, *after) for w in section.fields}
+        self._named |= {w.name: w for section in self._sections for w in section.fields}
         self.margins = (0, 0, 0, 0)
         # napari leaves room below a widget that does not want it.
         self.native.setSizePolicy(self._panel.native.sizePolicy())
@@ -79,6 +83,9 @@ class AmgWidget(Container[Any]):
         self._settings = Settings(self._panel, self._settings_changed)
         self._connect()
         self._choice = ImageChoice(viewer, self.image_layer)
+        for section in self._sections:
+            section.laid_out()
+        self._closing = Closing(self.native, self._taken_out, self._runner.abandon)
         self.say("Choose an image and press Run.")
 
     def __getattr__(self, name: str) -> Any:
@@ -92,15 +99,11 @@ class AmgWidget(Container[Any]):
         self._panel.cancel_button.changed.connect(lambda: self.cancel())
         self._panel.keep_button.changed.connect(lambda: self.cancel(keep=True))
 
-    # -- what is shown ----------------------------------------------------------------
-
     def _settings_changed(self, live: bool) -> None:
         if live:
             self._retune()
         elif self.result is not None:
             self.say("Press Run to use the new settings.")
-
-    # -- for sections -----------------------------------------------------------------
 
     @property
     def viewer(self) -> napari.viewer.Viewer:
@@ -118,6 +121,12 @@ class AmgWidget(Container[Any]):
         """Of the last complete run."""
         return self._results.current
 
+    @property
+    def profile(self) -> InputProfile:
+        """How the chosen model wants to see images; the usual one for a file of one's own."""
+        name = self.model.value
+        return InputProfile() if name == CUSTOM else model_info(name).profile
+
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Set parameters as the user would, by their names."""
         self._settings.set_by_user(values)
@@ -125,8 +134,6 @@ class AmgWidget(Container[Any]):
     def say(self, text: str) -> None:
         """Show a sentence in the status line."""
         self._panel.status.value = text
-
-    # -- scripts and the buttons ------------------------------------------------------
 
     @property
     def labels_layer(self) -> Labels | None:
@@ -191,15 +198,21 @@ class AmgWidget(Container[Any]):
     def _job(self, layer: Image | None) -> Job:
         if layer is None:
             raise ImageError("there is no image layer: open an image first (File > Open)")
-        contrast = tuple(layer.contrast_limits) if self.layer_contrast.value else None
-        return Job(
+        job = Job(
             plane=displayed_plane(layer, self._viewer),
             model=self._panel.chosen_model(),
             device=self.device.value,
             precision=self.precision.value,
-            contrast=contrast,
             parameters=dict(self.parameters),
         )
+        for section in self._sections:
+            job = section.prepare(job)
+        return job
+
+    def _taken_out(self) -> None:
+        self.cancel(keep=True)
+        for section in self._sections:
+            section.close()
 
     def _clicked(self, run: Callable[[], object]) -> None:
         from napari.utils.notifications import show_error
@@ -209,8 +222,6 @@ class AmgWidget(Container[Any]):
         except SamAmgError as error:
             self.say(str(error))
             show_error(str(error))
-
-    # -- results ----------------------------------------------------------------------
 
     def _found(self, job: Job, found: Proposals) -> None:
         self._results.add(job.plane, found)
