@@ -18,21 +18,6 @@ TIMEOUT = 120_000
 FEW = {"points_per_side": 8, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2}
 
 
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def widget(viewer, sample_images) -> AmgWidget:
-    viewer.add_image(sample_images[0][:200, :260], name="cells", scale=(0.5, 0.5), units="um")
-    widget = AmgWidget(viewer)
-    viewer.window.add_dock_widget(widget)
-    for name, value in FEW.items():
-        getattr(widget, name).value = value
-    return widget
-
-
 def _run(widget: AmgWidget, qtbot) -> None:
     widget.run()
     _wait(widget, qtbot)

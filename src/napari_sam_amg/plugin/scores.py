@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from magicgui.widgets import Label
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QPainter, QPen
+from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_sam_amg.plugin.section import Host, Section
@@ -30,6 +30,7 @@ REASONS = {
 """Why candidates are not shown, by the steps of `Selection.removed`."""
 
 _BINS = 40
+_FAINT, _STRONG = QColor(128, 128, 128), QColor(70, 150, 240)  # seen on light and on dark
 
 
 class ScorePlot(QWidget):
@@ -92,8 +93,8 @@ class ScorePlot(QWidget):
         highest = float(np.sqrt(self._all.max(initial=1))) or 1.0
         step = area.width() / _BINS
         for counts, colour in (
-            (self._all, palette.mid().color()),
-            (self._shown, palette.highlight().color()),
+            (self._all, _FAINT),
+            (self._shown, _STRONG),
         ):
             for index in np.flatnonzero(counts).tolist():
                 height = area.height() * float(np.sqrt(counts[index])) / highest

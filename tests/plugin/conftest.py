@@ -1,0 +1,37 @@
+"""Fixtures of the window's tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_sam_amg.plugin.widget import AmgWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMEOUT = 120_000
+FEW = {"points_per_side": 8, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2}
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def widget(viewer, sample_images) -> AmgWidget:
+    """A docked widget, an image of a few nuclei, and parameters for a quick run."""
+    viewer.add_image(sample_images[0][:200, :260], name="cells", scale=(0.5, 0.5), units="um")
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    for name, value in FEW.items():
+        getattr(widget, name).value = value
+    return widget
+
+
+@pytest.fixture
+def wait(qtbot) -> Callable[[AmgWidget], None]:
+    """Wait for the end of a run; not for a signal: a run can be over before."""
+    return lambda widget: qtbot.waitUntil(lambda: widget._worker is None, timeout=TIMEOUT)
