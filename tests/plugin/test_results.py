@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_sam_amg.errors import ImageError, RunError
-from napari_sam_amg.plugin.session import Found
+from napari_sam_amg.plugin.jobs import Found
 from napari_sam_amg.plugin.widget import AmgWidget
 
 

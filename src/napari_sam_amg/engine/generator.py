@@ -17,8 +17,10 @@ from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import FeatureCache, Features, encode, stoppable
 from napari_sam_amg.engine.guard import undisturbed
 from napari_sam_amg.engine.provenance import describe
+from napari_sam_amg.engine.region import Region
 from napari_sam_amg.engine.run import ModelCalls, Run, Step
 from napari_sam_amg.engine.scoring import Cut
+from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.image import ModelInput, prepare_image
 from napari_sam_amg.intensity import check_contrast, check_gamma
 from napari_sam_amg.parameters import AmgParameters
@@ -131,7 +133,13 @@ class AutomaticMaskGenerator:
         own: torch.device = next(self.model.parameters()).device
         return own
 
-    def generate(self, image: npt.ArrayLike, *, name: str = "image") -> list[dict[str, Any]]:
+    def generate(
+        self,
+        image: npt.ArrayLike,
+        *,
+        name: str = "image",
+        region: npt.ArrayLike | Region | None = None,
+    ) -> list[dict[str, Any]]:
         """Return sam2's records of all masks.
 
         Parameters
@@ -140,6 +148,9 @@ class AutomaticMaskGenerator:
             bool, any integer or float.
         name : str
             Said in errors and provenance.
+        region : array of bool, HxW, optional
+            Where to look for objects; the model is asked at points inside only. Results
+            have the whole image's size.
 
         Returns
         -------
@@ -148,15 +159,26 @@ class AutomaticMaskGenerator:
             ``area``, ``bbox`` (XYWH), ``predicted_iou``, ``point_coords``,
             ``stability_score``, ``crop_box`` (XYWH).
         """
-        return self.segment(image, name=name).records()
+        return self.segment(image, name=name, region=region).records()
 
-    def segment(self, image: npt.ArrayLike, *, name: str = "image") -> Masks:
-        """Return all masks of an image (see `generate` for its form)."""
-        masks: Masks = _last(self.steps(image, name=name))
+    def segment(
+        self,
+        image: npt.ArrayLike,
+        *,
+        name: str = "image",
+        region: npt.ArrayLike | Region | None = None,
+    ) -> Masks:
+        """Return all masks of an image (arguments as for `generate`)."""
+        masks: Masks = _last(self.steps(image, name=name, region=region))
         return masks
 
     def propose(
-        self, image: npt.ArrayLike, floor: float = 0.0, *, name: str = "image"
+        self,
+        image: npt.ArrayLike,
+        floor: float = 0.0,
+        *,
+        name: str = "image",
+        region: npt.ArrayLike | Region | None = None,
     ) -> Proposals:
         """Return every candidate that the thresholds act on, before NMS.
 
@@ -166,10 +188,11 @@ class AutomaticMaskGenerator:
             As for `generate`.
         floor : float
             Candidates with a predicted IoU of at most this are not held; 0 holds all.
-        name : str
-            Said in errors and provenance.
+        name, region
+            As for `generate`.
         """
-        proposals: Proposals = _last(self.steps(image, propose=True, floor=floor, name=name))
+        steps = self.steps(image, propose=True, floor=floor, name=name, region=region)
+        proposals: Proposals = _last(steps)
         return proposals
 
     def steps(
@@ -179,6 +202,7 @@ class AutomaticMaskGenerator:
         propose: bool = False,
         floor: float = 0.0,
         name: str = "image",
+        region: npt.ArrayLike | Region | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Iterator[Step[Any]]:
         """Run step by step; stop iterating to cancel.
@@ -191,8 +215,8 @@ class AutomaticMaskGenerator:
             Whether the result is `Proposals` instead of `Masks`.
         floor : float
             As for `propose`.
-        name : str
-            Said in errors and provenance.
+        name, region
+            As for `generate`. With a `Region` the image may be its window alone.
         should_stop : callable, optional
             Asked between the blocks of the image encoder, which can take long, from the
             thread that iterates; once it returns True, the run ends with `Cancelled`.
@@ -210,9 +234,11 @@ class AutomaticMaskGenerator:
         """
         floor = checked_floor(floor)
         prepared = self._prepare(image, name)
+        rgb, part = self._part(prepared.rgb, region)
         p = self.parameters
         run = Run(
-            prepared.rgb,
+            rgb,
+            region=part,
             parameters=p,
             cut=Cut(floor, 0.0) if propose else Cut(p.pred_iou_thresh, p.stability_score_thresh),
             provenance=describe(
@@ -225,6 +251,30 @@ class AutomaticMaskGenerator:
             ),
         )
         return self._iterate(run, run.proposals if propose else run.masks, should_stop)
+
+    def _part(
+        self, rgb: npt.NDArray[np.uint8], region: npt.ArrayLike | Region | None
+    ) -> tuple[npt.NDArray[np.uint8], Region | None]:
+        """Cut a region's window out of an image, unless it is cut already."""
+        if region is None:
+            return rgb, None
+        part = region if isinstance(region, Region) else self.region(region)
+        if part.pixels == part.shape[0] * part.shape[1]:
+            return rgb, None
+        rows, columns = part.slices
+        size = rgb.shape[:2]
+        if size == part.shape:
+            return rgb[rows, columns], part
+        if size == (rows.stop - rows.start, columns.stop - columns.start):
+            return rgb, part
+        raise ParameterError(
+            f"region: it is for an image of {part.shape[0]} x {part.shape[1]} pixels, but this "
+            f"one has {size[0]} x {size[1]}"
+        )
+
+    def region(self, mask: npt.ArrayLike) -> Region:
+        """Return the region that a mask (bool, HxW) means, with what this model sees around."""
+        return Region.of(mask, least=int(self.model.image_size))
 
     def _iterate(
         self, run: Run, result: Any, should_stop: Callable[[], bool] | None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.engine.decoder import Decoded, Decoder
     from napari_sam_amg.engine.encoder import Features
+    from napari_sam_amg.engine.region import Region
     from napari_sam_amg.masks import Masks
     from napari_sam_amg.parameters import AmgParameters
 
@@ -73,10 +74,13 @@ class Run:
     Parameters
     ----------
     rgb : ndarray, uint8, HxWx3
+        The image, or the window of `region`.
     parameters : AmgParameters
     cut : Cut
         What to drop as early as possible.
     provenance : dict
+    region : Region, optional
+        Where to look; the whole image by default.
     """
 
     def __init__(
@@ -86,18 +90,23 @@ class Run:
         parameters: AmgParameters,
         cut: Cut,
         provenance: dict[str, Any],
+        region: Region | None = None,
     ) -> None:
         self._rgb = rgb
         self._parameters = parameters
         self._cut = cut
         self._provenance = provenance
-        shape = (rgb.shape[0], rgb.shape[1])
-        self._crops, skipped = crops(shape, parameters)
+        self._shape = (rgb.shape[0], rgb.shape[1]) if region is None else region.shape
+        self._origin = (0, 0) if region is None else region.window[:2]
+        if region is None:
+            self._crops, skipped = crops(self._shape, parameters)
+            grids = layer_grids(parameters)
+            self._points = [self._points_in(crop, grids[crop.layer]) for crop in self._crops]
+        else:
+            self._crops, self._points, skipped = region.prompts(parameters)
+            provenance["region"] = region.provenance()
         if skipped:
             provenance["skipped_crops"] = skipped
-        grids = layer_grids(parameters)
-        self._points = [self._points_in(crop, grids[crop.layer]) for crop in self._crops]
-        self._shape = shape
         # A chunk is added whole, so that `partial` may be called from another thread.
         self._found: list[Chunk] = []
         chunks = sum(math.ceil(len(p) / parameters.points_per_batch) for p in self._points)
@@ -114,7 +123,8 @@ class Run:
         batch = self._parameters.points_per_batch
         for index, (crop, points) in enumerate(zip(self._crops, self._points, strict=True)):
             x0, y0, x1, y1 = crop.box
-            features = calls.encode(self._rgb[y0:y1, x0:x1])
+            left, top = self._origin
+            features = calls.encode(self._rgb[y0 - top : y1 - top, x0 - left : x1 - left])
             decoder = calls.decoder(features)
             yield "encode"
             upsampler: Upsampler | None = None

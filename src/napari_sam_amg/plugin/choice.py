@@ -16,6 +16,17 @@ def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
     return [layer for layer in viewer.layers if isinstance(layer, Image)]
 
 
+def renew_choices(field: ComboBox) -> None:
+    """Ask a field for its choices anew; what was chosen stays, also under another name."""
+    value = field.value
+    with field.changed.blocked():
+        field.reset_choices()
+        if field.value is not value and value in field.choices:
+            field.value = value
+    if field.value is not value:
+        field.changed.emit(field.value)
+
+
 class ImageChoice:
     """Keeps a field's choices those of the viewer, and its value the active image layer.
 
@@ -48,7 +59,7 @@ class ImageChoice:
             event.disconnect(follow)
 
     def _reset(self, event: object = None) -> None:
-        self._field.reset_choices()
+        renew_choices(self._field)
         images = image_layers(self._viewer)
         if self._field.value is None and images:
             self._field.value = images[-1]

@@ -32,6 +32,8 @@ class Plane:
         HxW or HxWxC; may be lazy.
     index : tuple of (int or slice)
         Where the plane lies in the layer's data (without the colour axis).
+    factors : ndarray, float64
+        Pixels of the layer's finest level along each axis for one of this plane.
     keywords : dict
         Transform of a layer whose data is the plane with its other axes of length 1.
     """
@@ -41,10 +43,27 @@ class Plane:
     pixels: Any
     index: tuple[int | slice, ...]
     keywords: dict[str, Any]
+    factors: npt.NDArray[np.float64]
 
-    def computed(self) -> npt.NDArray[Any]:
-        """Return the plane's pixels in memory; only they are computed."""
-        return np.asarray(self.pixels)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.pixels.shape[:2]
+        return int(height), int(width)
+
+    @property
+    def axes(self) -> list[int]:
+        """The layer's axes along which it lies: that of its rows, that of its columns."""
+        return [axis for axis, where in enumerate(self.index) if isinstance(where, slice)]
+
+    def computed(self, window: tuple[slice, slice] | None = None) -> npt.NDArray[Any]:
+        """Return the plane's pixels in memory, or those of a window; only they are computed.
+
+        Pixels that are in memory anyway are returned whole.
+        """
+        if window is None or isinstance(self.pixels, np.ndarray):
+            return np.asarray(self.pixels)
+        return np.asarray(self.pixels[window])
 
     def placed(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return an HxW image with an axis of length 1 for each that the plane lies across."""
@@ -89,7 +108,7 @@ def displayed_plane(
             f"layer {layer.name!r} has {layer.ndim} dimension: an image needs two at least"
         )
     level = default_level(layer) if level is None else level
-    data = layer.data[level] if layer.multiscale else layer.data
+    data = _lazy(layer.data[level] if layer.multiscale else layer.data)
     factors = np.asarray(layer.downsample_factors[level] if layer.multiscale else 1.0)
     factors = np.broadcast_to(factors, (layer.ndim,)).astype(float)
 
@@ -109,7 +128,17 @@ def displayed_plane(
         pixels=data[tuple(index)],
         index=tuple(index),
         keywords=_transform(layer, factors, offset),
+        factors=factors,
     )
+
+
+def _lazy(data: Any) -> Any:
+    """Let an array on disk (zarr, HDF5) be cut without being read."""
+    if isinstance(data, np.ndarray) or hasattr(data, "dask") or not hasattr(data, "chunks"):
+        return data
+    import dask.array as da
+
+    return da.from_array(data)  # type: ignore[no-untyped-call]
 
 
 def _transform(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import create_worker
 
 from napari_sam_amg.errors import RunError
-from napari_sam_amg.plugin.session import STAGES, Control, Found, Job, Progress, Session
+from napari_sam_amg.plugin.jobs import STAGES, Control, Found, Job, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.masks import Proposals
     from napari_sam_amg.plugin.panel import Panel
+    from napari_sam_amg.plugin.session import Session
 
 
 class Runner:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.layers
     import napari.viewer
+    import numpy.typing as npt
 
     from napari_sam_amg.engine.arguments import Precision
 
@@ -21,6 +24,7 @@ def segment_layer(
     device: str = "auto",
     precision: Precision = "exact",
     contrast: tuple[float, float] | None = None,
+    region: npt.NDArray[np.bool_] | napari.layers.Shapes | napari.layers.Labels | None = None,
     **parameters: Any,
 ) -> napari.layers.Labels:
     """Find all objects in the displayed plane of an image layer and show them.
@@ -36,6 +40,9 @@ def segment_layer(
         A name from `list_models`, or the path of a checkpoint.
     device, precision, contrast, **parameters
         As for `AutomaticMaskGenerator`.
+    region : array of bool, Shapes or Labels, optional
+        Where to look: pixels of the plane, or those that a layer's shapes (the selected
+        ones, if any is) or labels cover.
 
     Returns
     -------
@@ -50,6 +57,7 @@ def segment_layer(
     from napari_sam_amg.plugin.planes import displayed_plane
     from napari_sam_amg.plugin.triton_guard import open_triton_apart
     from napari_sam_amg.plugin.tuning import Result
+    from napari_sam_amg.plugin.where import region_of
 
     plane = displayed_plane(layer, viewer)
     open_triton_apart()
@@ -62,6 +70,11 @@ def segment_layer(
         contrast=contrast,
         **parameters,
     )
-    result = Result(viewer, plane, generator.propose(plane.computed(), name=plane.name))
+    if region is not None and not isinstance(region, np.ndarray):
+        region = region_of(region, plane, viewer)
+    part = None if region is None else generator.region(region)
+    image = plane.computed(None if part is None else part.slices)
+    proposals = generator.propose(image, name=plane.name, region=part)
+    result = Result(viewer, plane, proposals)
     result.show()
     return result.layer

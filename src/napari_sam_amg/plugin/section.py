@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.models.profiles import InputProfile
     from napari_sam_amg.parameters import AmgParameters
-    from napari_sam_amg.plugin.session import Job
+    from napari_sam_amg.plugin.jobs import Job
     from napari_sam_amg.plugin.tuning import Result
 
 

@@ -10,7 +10,7 @@ from napari.qt.threading import create_worker
 
 from napari_sam_amg.errors import SamAmgError
 from napari_sam_amg.image import prepare_image
-from napari_sam_amg.plugin.choice import image_layers
+from napari_sam_amg.plugin.choice import image_layers, renew_choices
 from napari_sam_amg.plugin.layout import show_row
 from napari_sam_amg.plugin.picture import LAYERS, looked_at
 from napari_sam_amg.plugin.section import Host, Section
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from napari.qt.threading import FunctionWorker
 
     from napari_sam_amg.models.profiles import InputProfile
+    from napari_sam_amg.plugin.jobs import Job
     from napari_sam_amg.plugin.look import Look
     from napari_sam_amg.plugin.planes import Plane
-    from napari_sam_amg.plugin.session import Job
 
 _AS_IT_IS = "as it is"
 _AUTOMATIC = "automatic"
@@ -125,7 +125,7 @@ class Seeing(Section):
 
     def _layers_changed(self, event: object = None) -> None:
         for field in self.colours:
-            field.reset_choices()
+            renew_choices(field)
 
     def _show_colours(self, _: object = None) -> None:
         for field in self.colours:

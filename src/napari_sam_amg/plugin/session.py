@@ -4,100 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import Cancelled, RunError, SamAmgError
+from napari_sam_amg.plugin.jobs import HINTS, STAGES, Control, Found, Job, Progress
 from napari_sam_amg.plugin.triton_guard import open_triton_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Generator, Sequence
 
     from napari_sam_amg.engine import AutomaticMaskGenerator
-    from napari_sam_amg.engine.arguments import Precision
     from napari_sam_amg.masks import Proposals
-    from napari_sam_amg.plugin.look import Look
-    from napari_sam_amg.plugin.planes import Plane
-
-STAGES = {
-    "read": "reading the image",
-    "load": "loading the model",
-    "encode": "encoding the image",
-    "decode": "asking the model at the points",
-    "select": "selecting masks",
-}
-"""What the stages of a run are called in the window."""
-
-_HINTS = {
-    "read": "check that the layer's data can be read, for example with layer.data[...]",
-    "load": "choose the embedded model nuclei-nano to see whether the rest works",
-    "encode": "try another device or a smaller region",
-    "decode": "try fewer points per batch or another device",
-    "select": "try a larger predicted IoU threshold, so that fewer masks are held",
-}
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that a run needs, read from the window before it begins."""
-
-    plane: Plane
-    model: str | Path
-    device: str
-    precision: Precision
-    parameters: Mapping[str, Any]
-    look: Look | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    done, total : int
-        Steps; `total` is 0 until it is known.
-    stage : str
-        Key of `STAGES`: what is being done.
-    elapsed, remaining : float
-        Seconds; `remaining` is NaN until it can be told.
-    image : str
-        Which of several images; empty for a single one.
-    """
-
-    done: int
-    total: int
-    stage: str
-    elapsed: float
-    remaining: float
-    image: str = ""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one of several jobs found."""
-
-    job: Job
-    proposals: Proposals
-
-
-@dataclass
-class Control:
-    """How the window tells a running job to end."""
-
-    _stop: threading.Event = field(default_factory=threading.Event)
-    keep: bool = False
-
-    def cancel(self, *, keep: bool) -> None:
-        """End the run at the next chance; with `keep`, with what it found so far."""
-        self.keep = keep
-        self._stop.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the run is to end."""
-        return self._stop.is_set()
 
 
 class Session:
@@ -155,19 +73,27 @@ class Session:
         partial = None
         try:
             yield _progress(began, 0, 0, stage)
-            image = job.plane.computed()
+            # Which pixels of a region are needed, depends on the model.
+            image = None if job.region is not None else job.plane.computed()
             stage = "load"
             yield _progress(began, 0, 0, stage)
             generator = self.generator(job)
+            stage = "read"
+            region = None if job.region is None else generator.region(job.region)
+            if image is None:
+                image = job.plane.computed(None if region is None else region.slices)
             if job.look is not None:
-                stage = "read"
                 image, contrast, gamma = job.look.prepared(
                     image, generator.info.profile, lambda: control.stopping
                 )
                 generator = generator.configured(contrast=contrast, gamma=gamma, **job.parameters)
             stage = "encode"
             steps = generator.steps(
-                image, propose=True, name=job.plane.name, should_stop=lambda: control.stopping
+                image,
+                propose=True,
+                name=job.plane.name,
+                region=region,
+                should_stop=lambda: control.stopping,
             )
             first = time.monotonic()
             for step in steps:
@@ -189,7 +115,7 @@ class Session:
         except Exception as error:
             raise RunError(
                 f"{STAGES[stage]} of {job.plane.name!r} failed: {type(error).__name__}: {error}. "
-                f"What to do: {_HINTS[stage]}"
+                f"What to do: {HINTS[stage]}"
             ) from error
         return partial() if control.keep and partial is not None else None
 

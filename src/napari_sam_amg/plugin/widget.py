@@ -14,6 +14,7 @@ from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.choice import ImageChoice, image_layers
 from napari_sam_amg.plugin.clicks import Clicks
 from napari_sam_amg.plugin.closing import Closing
+from napari_sam_amg.plugin.jobs import Job
 from napari_sam_amg.plugin.looks import Looks
 from napari_sam_amg.plugin.panel import CUSTOM, Panel
 from napari_sam_amg.plugin.planes import displayed_plane
@@ -21,8 +22,9 @@ from napari_sam_amg.plugin.results import Results
 from napari_sam_amg.plugin.running import Runner
 from napari_sam_amg.plugin.scores import Scores
 from napari_sam_amg.plugin.seeing import Seeing
-from napari_sam_amg.plugin.session import Job, Session
+from napari_sam_amg.plugin.session import Session
 from napari_sam_amg.plugin.settings import LIVE, Settings
+from napari_sam_amg.plugin.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.plugin.tuning import Result
 
 
-BEFORE: tuple[type[Section], ...] = (Seeing,)
+BEFORE: tuple[type[Section], ...] = (Seeing, Where)
 """Parts of the form above the parameters: what is looked at."""
 
 AFTER: tuple[type[Section], ...] = (Scores, Looks, Clicks)

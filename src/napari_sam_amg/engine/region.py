@@ -1,0 +1,175 @@
+"""A part of an image in which objects are looked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam_amg.engine.grid import Crop, crops, layer_grids
+from napari_sam_amg.errors import ParameterError
+
+if TYPE_CHECKING:
+    from napari_sam_amg.parameters import AmgParameters
+
+_MARGIN = 0.25
+_LEAST_MARGIN = 32
+
+Box = tuple[int, int, int, int]
+Points = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where points are laid, and how much around it the model sees.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height and width of the whole image.
+    box : tuple of int
+        (x0, y0, x1, y1) around the region; x1 and y1 exclusive.
+    mask : ndarray, bool
+        The region within `box`.
+    window : tuple of int
+        As `box`, with surroundings, so that objects at the region's edge are seen whole.
+    """
+
+    shape: tuple[int, int]
+    box: Box
+    mask: npt.NDArray[np.bool_]
+    window: Box
+
+    @classmethod
+    def of(cls, mask: npt.ArrayLike, least: int = 1) -> Region:
+        """Make a region from a mask of the whole image.
+
+        Parameters
+        ----------
+        mask : array of bool, HxW
+        least : int
+            Sides of the window in pixels, where the image is so large: a model's input
+            size, so that small regions are not magnified.
+
+        Raises
+        ------
+        ParameterError
+            If it is no mask, or empty.
+        """
+        array = np.asarray(mask)
+        if array.ndim != 2 or array.dtype != np.bool_:
+            raise ParameterError(
+                f"region: found an array of shape {array.shape} and dtype {array.dtype}; give "
+                "a bool array of the image's height and width, True inside"
+            )
+        rows, columns = (np.flatnonzero(array.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            raise ParameterError("region: it has no pixel within the image")
+        box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        height, width = array.shape
+        left, right = _widened(box[0], box[2], width, least)
+        top, bottom = _widened(box[1], box[3], height, least)
+        inner = array[box[1] : box[3], box[0] : box[2]].copy()
+        return cls((height, width), box, inner, (left, top, right, bottom))
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the window."""
+        x0, y0, x1, y1 = self.window
+        return slice(y0, y1), slice(x0, x1)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels it has."""
+        return int(np.count_nonzero(self.mask))
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what a result says of it (JSON; boxes as x, y, width, height)."""
+        return {
+            "pixels": self.pixels,
+            **{
+                name: [x0, y0, x1 - x0, y1 - y0]
+                for name, (x0, y0, x1, y1) in (("bbox", self.box), ("window", self.window))
+            },
+        }
+
+    def prompts(self, parameters: AmgParameters) -> tuple[list[Crop], list[Points], int]:
+        """Return crops of the window and the points in each, all inside the region.
+
+        Each layer's grid is laid over the region, so dense that about as many points lie
+        inside as otherwise in the whole image; more than one a pixel are not laid.
+
+        Returns
+        -------
+        crops : list of Crop
+            In pixels of the whole image; those without points are left out.
+        points : list of ndarray, float32, Nx2
+            (x, y) in pixels of the crop.
+        skipped : int
+            As `grid.crops`.
+        """
+        x0, y0, x1, y1 = self.window
+        found, skipped = crops((y1 - y0, x1 - x0), parameters)
+        grids = layer_grids(parameters)
+        own = parameters.point_grids is not None
+        chosen: list[Crop] = []
+        points: list[Points] = []
+        for crop in found:
+            left, top, right, bottom = crop.box
+            moved = Crop((left + x0, top + y0, right + x0, bottom + y0), crop.layer)
+            grid = grids[crop.layer]
+            if own:
+                frame = self.box if crop.layer == 0 else moved.box
+                laid = grid * [frame[2] - frame[0], frame[3] - frame[1]] + frame[:2]
+            else:
+                laid = self._grid(len(grid) * 4**crop.layer)
+            laid = self._inside(laid, moved.box)
+            if len(laid):
+                chosen.append(moved)
+                points.append((laid - moved.box[:2]).astype(np.float32))
+        if not chosen:
+            centre = self._innermost()
+            chosen = [Crop(self.window, 0)]
+            points = [(centre - np.array(self.window[:2])).astype(np.float32)]
+        return chosen, points, skipped
+
+    def _grid(self, count: int) -> npt.NDArray[np.float64]:
+        """Lay points over the box, of which about `count` lie inside the region."""
+        cell = max(1.0, math.sqrt(self.pixels / count))
+        x0, y0, x1, y1 = self.box
+        across, down = (max(1, round(side / cell)) for side in (x1 - x0, y1 - y0))
+        x = x0 + (np.arange(across) + 0.5) * (x1 - x0) / across
+        y = y0 + (np.arange(down) + 0.5) * (y1 - y0) / down
+        return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+    def _inside(self, points: npt.NDArray[np.float64], crop: Box) -> npt.NDArray[np.float64]:
+        """Keep the points within a crop that lie on the region's pixels."""
+        within = ((points >= crop[:2]) & (points < crop[2:])).all(axis=1)
+        points = points[within]
+        column, row = (np.floor(points).astype(np.int64) - self.box[:2]).T
+        height, width = self.mask.shape
+        there = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        there[there] = self.mask[row[there], column[there]]
+        kept: npt.NDArray[np.float64] = points[there]
+        return kept
+
+    def _innermost(self) -> npt.NDArray[np.float64]:
+        """Return the centre of the pixel that is farthest from the region's edge, 1x2."""
+        from scipy import ndimage
+
+        depth = ndimage.distance_transform_edt(np.pad(self.mask, 1))[1:-1, 1:-1]
+        row, column = np.unravel_index(int(np.argmax(depth)), self.mask.shape)
+        return np.array([[self.box[0] + column + 0.5, self.box[1] + row + 0.5]])
+
+
+def _widened(low: int, high: int, size: int, least: int) -> tuple[int, int]:
+    """Widen a range on both sides, within an image's side."""
+    margin = max(_LEAST_MARGIN, math.ceil(_MARGIN * (high - low)))
+    margin = max(margin, math.ceil((least - (high - low)) / 2))
+    low, high = low - margin, high + margin
+    # What lies outside on one side is given to the other.
+    low, high = low - max(0, high - size), high + max(0, -low)
+    return max(0, low), min(size, high)

@@ -1,0 +1,100 @@
+"""What a run is to do, how far it is, and how it is told to end."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_sam_amg.engine.arguments import Precision
+    from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.plugin.look import Look
+    from napari_sam_amg.plugin.planes import Plane
+
+STAGES = {
+    "read": "reading the image",
+    "load": "loading the model",
+    "encode": "encoding the image",
+    "decode": "asking the model at the points",
+    "select": "selecting masks",
+}
+"""What the stages of a run are called in the window."""
+
+HINTS = {
+    "read": "check that the layer's data can be read, for example with layer.data[...]",
+    "load": "choose the embedded model nuclei-nano to see whether the rest works",
+    "encode": "try another device or a smaller region",
+    "decode": "try fewer points per batch or another device",
+    "select": "try a larger predicted IoU threshold, so that fewer masks are held",
+}
+"""What to try when a stage failed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a run needs, read from the window before it begins."""
+
+    plane: Plane
+    model: str | Path
+    device: str
+    precision: Precision
+    parameters: Mapping[str, Any]
+    look: Look | None = None
+    region: npt.NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps; `total` is 0 until it is known.
+    stage : str
+        Key of `STAGES`: what is being done.
+    elapsed, remaining : float
+        Seconds; `remaining` is NaN until it can be told.
+    image : str
+        Which of several images; empty for a single one.
+    """
+
+    done: int
+    total: int
+    stage: str
+    elapsed: float
+    remaining: float
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one of several jobs found."""
+
+    job: Job
+    proposals: Proposals
+
+
+@dataclass
+class Control:
+    """How the window tells a running job to end."""
+
+    _stop: threading.Event = field(default_factory=threading.Event)
+    keep: bool = False
+
+    def cancel(self, *, keep: bool) -> None:
+        """End the run at the next chance; with `keep`, with what it found so far."""
+        self.keep = keep
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run is to end."""
+        return self._stop.is_set()
