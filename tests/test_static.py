@@ -32,6 +32,7 @@ LONG = {
     "src/napari_sam_amg/engine/generator.py": "the public class; most of it is documentation",
     "src/napari_sam_amg/masks/collection.py": "the public class; most of it is documentation",
     "src/napari_sam_amg/formats/rle.py": "both directions of one format, and its checks",
+    "src/napari_sam_amg/plugin/widget.py": "the public class; half of it is documentation",
     "training/train.py": "one script",
 }
 

@@ -125,3 +125,13 @@ def layer_tuple(masks: Masks, *, name: str) -> tuple[npt.NDArray[Any], dict[str,
     labels, table = masks.labels_and_features()
     meta = {"name": name, "features": layer_features(table), "metadata": layer_metadata(masks)}
     return labels, meta, "labels"
+
+
+def number_features(layer: Any) -> list[str]:
+    """Return the features of a layer that have numbers, but for the labels themselves."""
+    table = layer.features
+    return [
+        name
+        for name in table.columns
+        if name not in ("index", "label") and table[name].dtype.kind in "buif"
+    ]

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from magicgui.widgets import ComboBox, PushButton
 
+from napari_sam_amg.plugin.layers import number_features
 from napari_sam_amg.plugin.section import Host, Section
 from napari_sam_amg.plugin.tuning import NESTING
 
 if TYPE_CHECKING:
     import napari.viewer
-    import pandas as pd
 
 _PLAIN = "each its own"
-_NO_COLOUR = ("index", "label")
 
 
 class Looks(Section):
@@ -59,7 +58,7 @@ class Looks(Section):
         result = self._host.result
         if result is None or result.layer is None:
             return
-        names = _numbers(result.layer.features)
+        names = number_features(result.layer)
         if list(self.colour_by.choices) != [_PLAIN, *names]:
             with self.colour_by.changed.blocked():
                 self.colour_by.choices = [_PLAIN, *names]
@@ -112,8 +111,3 @@ def show_features_table(viewer: napari.viewer.Viewer) -> None:
         return
     table = PluginManager.instance().commands.get("napari.widgets.features_table")
     window.add_dock_widget(table(viewer), name=name, area="bottom")
-
-
-def _numbers(features: pd.DataFrame) -> list[str]:
-    """Return the features that can colour masks."""
-    return [name for name in features.columns if name not in _NO_COLOUR]

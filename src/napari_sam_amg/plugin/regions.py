@@ -52,7 +52,7 @@ def shapes_region(
             continue
         corners = _corners(np.asarray(shapes.data[number], dtype=float), kind)
         world = np.array([shapes.data_to_world(corner) for corner in corners])
-        places = _to_plane(plane, _full(world, viewer))
+        places = to_plane(plane, world, viewer)
         if places is not None:
             mask |= polygon2mask(plane.shape, places)  # type: ignore[no-untyped-call]
     return _something(
@@ -130,9 +130,15 @@ def _full(world: npt.NDArray[np.float64], viewer: napari.viewer.Viewer) -> Any:
     return full
 
 
-def _to_plane(plane: Plane, world: Any) -> npt.NDArray[np.float64] | None:
-    """Return (row, column) in pixels of the plane; None if it lies in another one."""
-    data = np.array([plane.layer.world_to_data(place) for place in world]) / plane.factors
+def to_plane(
+    plane: Plane, world: npt.NDArray[np.float64], viewer: napari.viewer.Viewer
+) -> npt.NDArray[np.float64] | None:
+    """Turn places of the world into (row, column) of a plane; None if they lie in another.
+
+    Places may have fewer axes than the viewer: those in front are where it stands.
+    """
+    full = _full(world, viewer)
+    data = np.array([plane.layer.world_to_data(place) for place in full]) / plane.factors
     for axis, where in enumerate(plane.index):
         if not isinstance(where, slice) and (np.abs(data[:, axis] - where) > 0.5).any():
             return None

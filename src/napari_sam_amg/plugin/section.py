@@ -51,6 +51,19 @@ class Host(Protocol):
     def result_changed(self) -> SignalInstance:
         """Emitted without arguments after what is shown of a result has changed."""
 
+    @property
+    def input_size(self) -> int:
+        """Side of the chosen model's square input, in pixels."""
+
+    def save_settings(self, path: str) -> None:
+        """Write what the form says; SamAmgError if that cannot be done."""
+
+    def load_settings(self, path: str) -> None:
+        """Set the form from a file; SamAmgError if that cannot be done."""
+
+    def free_memory(self) -> None:
+        """Unload the model and forget the encoder's output; results stay."""
+
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Set parameters as the user would, by their names."""
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 
+_MOST_ON_EXISTING = 0.5
+"""Share of a mask that may lie on labels that are kept."""
+
 NESTING = ("all", "whole", "part", "sub-part")
 """Which masks are shown: all, those within no other, those within one, or within more."""
 
@@ -74,6 +77,8 @@ class Result:
         self.corrections = Corrections()
         self.nesting = NESTING[0]
         self.colour_by: str | None = None
+        self._existing: npt.NDArray[np.bool_] | None = None
+        self._covered: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._selected: Masks | None = None
         self._drawn: npt.NDArray[Any] | None = None
         self._pixel_area = pixel_area_um2(plane)
@@ -89,6 +94,17 @@ class Result:
         if self.is_gone or self.layer is None:
             return True
         return self._drawn is None or not np.array_equal(self.layer.data, self._drawn)
+
+    @property
+    def existing(self) -> npt.NDArray[np.bool_] | None:
+        """Pixels (HxW) that belong to others: masks are added beside them only."""
+        return self._existing
+
+    @existing.setter
+    def existing(self, pixels: npt.NDArray[np.bool_] | None) -> None:
+        self._existing = pixels
+        if pixels is not None:  # counted once, so that each mask needs only its spans' ends
+            self._covered = np.concatenate([[0], np.cumsum(pixels, dtype=np.int64)])
 
     def adopt(self, other: Result) -> None:
         """Show this result in the layer of an earlier one of the same layer and plane."""
@@ -127,7 +143,12 @@ class Result:
             chosen = np.flatnonzero(depth == NESTING.index(self.nesting) - 1)
             masks, rows = masks[chosen], rows[chosen]
             masks.provenance["nesting"] = self.nesting
+        if self._existing is not None:
+            chosen = np.flatnonzero(self._on_existing(masks) <= _MOST_ON_EXISTING)
+            masks, rows = masks[chosen], rows[chosen]
         image, table = masks.labels_and_features()
+        if self._existing is not None:
+            image[self._existing] = 0
         labels = self.plane.placed(image)
         features = layer_features(table, self._pixel_area)
         if self.is_edited:
@@ -142,6 +163,14 @@ class Result:
         """Colour the layer anew, after a change of `colour_by`."""
         if self.layer is not None:
             self.layer.colormap = self._colours(self.layer.features, self.rows)
+
+    def _on_existing(self, masks: Masks) -> npt.NDArray[np.float64]:
+        """Return the share of each mask's pixels that belong to others."""
+        spans = masks.store.spans
+        taken = self._covered[spans.start + spans.lengths] - self._covered[spans.start]
+        passed = np.concatenate([[0], np.cumsum(taken)])[spans.offsets]
+        share: npt.NDArray[np.float64] = np.diff(passed) / masks.areas
+        return share
 
     def _corrected(self) -> tuple[Masks, Rows]:
         """Return what the thresholds select, with the user's corrections."""

@@ -8,8 +8,9 @@ from magicgui.widgets import Container
 from psygnal import Signal
 
 from napari_sam_amg.errors import ImageError, ParameterError, SamAmgError
+from napari_sam_amg.models.architecture import ARCHITECTURES
 from napari_sam_amg.models.profiles import InputProfile
-from napari_sam_amg.models.registry import EMBEDDED, model_info
+from napari_sam_amg.models.registry import model_info
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.choice import ImageChoice, image_layers
 from napari_sam_amg.plugin.clicks import Clicks
@@ -18,16 +19,21 @@ from napari_sam_amg.plugin.jobs import Job
 from napari_sam_amg.plugin.looks import Looks
 from napari_sam_amg.plugin.panel import CUSTOM, Panel
 from napari_sam_amg.plugin.planes import displayed_plane
+from napari_sam_amg.plugin.preferences import preferences
 from napari_sam_amg.plugin.results import Results
 from napari_sam_amg.plugin.running import Runner
+from napari_sam_amg.plugin.saved_settings import load_settings, save_settings
 from napari_sam_amg.plugin.scores import Scores
 from napari_sam_amg.plugin.seeing import Seeing
 from napari_sam_amg.plugin.session import Session
 from napari_sam_amg.plugin.settings import LIVE, Settings
+from napari_sam_amg.plugin.sizing import Sizing
+from napari_sam_amg.plugin.tools import Tools
 from napari_sam_amg.plugin.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import napari.viewer
     from napari.layers import Image, Labels
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
 BEFORE: tuple[type[Section], ...] = (Seeing, Where)
 """Parts of the form above the parameters: what is looked at."""
 
-AFTER: tuple[type[Section], ...] = (Scores, Looks, Clicks)
+AFTER: tuple[type[Section], ...] = (Sizing, Scores, Looks, Clicks, Tools)
 """Parts of the form below the parameters: what is done with a result, and tools."""
 
 
@@ -68,7 +74,8 @@ class AmgWidget(Container[Any]):
         self._viewer = viewer
         self._session = Session()
         self._results = Results(viewer)
-        recommended = AmgParameters(**model_info(EMBEDDED).recommended)
+        preferred = preferences()
+        recommended = AmgParameters(**model_info(preferred["model"]).recommended)
         before = [section(self) for section in BEFORE]
         after = [section(self) for section in AFTER]
         self._sections = (*before, *after)
@@ -82,6 +89,8 @@ class AmgWidget(Container[Any]):
         self.native.setSizePolicy(self._panel.native.sizePolicy())
         self.native.layout().addWidget(self._panel.native)
         self._runner = Runner(self._panel, self._session, self._found)
+        for name, value in preferred.items():
+            self._named[name].value = value
         self._settings = Settings(self._panel, self._settings_changed)
         self._connect()
         self._choice = ImageChoice(viewer, self.image_layer)
@@ -128,6 +137,21 @@ class AmgWidget(Container[Any]):
         """How the chosen model wants to see images; the usual one for a file of one's own."""
         name = self.model.value
         return InputProfile() if name == CUSTOM else model_info(name).profile
+
+    @property
+    def input_size(self) -> int:
+        """Side of the chosen model's square input, in pixels; sam2's for a file of one's own."""
+        name = self.model.value
+        kind = "sam2.1_hiera_tiny" if name == CUSTOM else model_info(name).architecture
+        return ARCHITECTURES[kind].image_size
+
+    def save_settings(self, path: str | Path) -> None:
+        """Write what the form says to a JSON file; see `load_settings`."""
+        save_settings(self, path)
+
+    def load_settings(self, path: str | Path) -> None:
+        """Set the form to what `save_settings` wrote; SamAmgError if it cannot be used."""
+        load_settings(self, path)
 
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Set parameters as the user would, by their names."""

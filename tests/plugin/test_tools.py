@@ -1,0 +1,214 @@
+"""Size by example, settings in files, labels that are kept, menu entries, preferences."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from napari_sam_amg.errors import ParameterError, ReadError
+from napari_sam_amg.parameters import AmgParameters
+from napari_sam_amg.plugin.commands import colour_layer
+from napari_sam_amg.plugin.example import proposal
+from napari_sam_amg.plugin.widget import AmgWidget
+
+
+@pytest.mark.parametrize("side", [300, 512, 1024, 4096])
+@pytest.mark.parametrize("breadth", [8, 25, 60, 150])
+@pytest.mark.parametrize("ratio", [1.0, 2.5])
+@pytest.mark.parametrize("image_size", [512, 1024])
+def test_every_object_of_the_size_is_hit(side, breadth, ratio, image_size):
+    found = proposal(breadth * ratio, breadth, (side, side * 2 // 3), image_size)
+    p = AmgParameters(**found.parameters)
+    spacing = side / 2**p.crop_n_layers / p.points_per_side
+    capped = "would be needed" in found.why
+    # A disc of this breadth holds a point of any grid whose cells' half diagonal is smaller.
+    assert capped or spacing / math.sqrt(2) <= breadth / 2
+    assert capped or breadth * image_size * 2**p.crop_n_layers / side >= 11.99
+    area = math.pi / 4 * breadth**2 * ratio
+    assert p.min_area <= area / 3.9
+    assert p.max_area >= area * 3.9
+    assert f"{p.points_per_side} points" in found.why
+
+
+@pytest.mark.parametrize(
+    ("length", "breadth", "words"), [(0, 0, "whole object"), (900, 900, "900 pixels long")]
+)
+def test_an_example_of_no_use_is_refused(length, breadth, words):
+    with pytest.raises(ParameterError, match=words):
+        proposal(length, breadth, (300, 400), 512)
+
+
+@pytest.mark.parametrize(
+    ("kind", "corners"),
+    [
+        ("line", [[50, 60], [50, 100]]),
+        ("rectangle", [[30, 60], [30, 100], [70, 100], [70, 60]]),
+        ("ellipse", [[30, 60], [30, 100], [70, 100], [70, 60]]),
+    ],
+)
+def test_drawing_proposes_and_only_a_click_applies(widget, viewer, kind, corners):
+    before = dict(widget.parameters)
+    widget.draw_example.changed.emit(True)
+    layer = viewer.layers["one object"]
+    assert layer.mode == "add_line"
+    scale = np.array([0.5, 0.5])  # of the image: the layer itself is in um
+    layer.add([np.array(corners) * scale / layer.scale], shape_type=kind)
+    assert "40 x 40 pixels" in _said(widget)
+    assert "20 x 20" in _said(widget)  # um
+    assert dict(widget.parameters) == before
+    widget.apply_example.changed.emit(True)
+    expected = proposal(40, 40, (200, 260), widget.input_size).parameters
+    assert expected.items() <= dict(widget.parameters).items()
+    assert widget.image_layer.value is viewer.layers["cells"]
+
+
+def _said(widget):
+    section = next(s for s in widget._sections if hasattr(s, "draw_example"))
+    return section.example.value
+
+
+def test_settings_come_back(widget, viewer, tmp_path, sample_images):
+    path = tmp_path / "settings.json"
+    widget.brightness.value = "layer"
+    widget.precision.value = "fast"
+    widget.max_area.value = 4321
+    widget.overlap.value = "largest_on_top"
+    widget.save_settings(path)
+    saved = dict(widget.parameters)
+    other = AmgWidget(viewer)
+    assert dict(other.parameters) != saved
+    other.load_settings(path)
+    assert dict(other.parameters) == saved
+    assert (other.brightness.value, other.precision.value) == ("layer", "fast")
+    other.model.value = "sam2.1_hiera_tiny"
+    assert dict(other.parameters) == saved  # loaded ones count as the user's
+
+
+def _changed(change):
+    def write(good):
+        values = json.loads(good)
+        change(values)
+        return json.dumps(values)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "error", "words"),
+    [
+        (lambda good: good[:30], ReadError, "no JSON"),
+        (lambda good: "[]", ReadError, "no settings"),
+        (lambda good: "[" * 100_000, ReadError, "no JSON"),
+        (lambda good: " " * (1 << 21), ReadError, "bytes"),
+        (_changed(lambda v: v.update(version=9)), ReadError, "version 9"),
+        (_changed(lambda v: v.update(model=3)), ReadError, "'model'"),
+        (_changed(lambda v: v.update(model="vit_x")), ParameterError, "vit_x"),
+        (_changed(lambda v: v.update(device="tpu")), ParameterError, "tpu"),
+        (_changed(lambda v: v["parameters"].update(min_area=-5)), ParameterError, "min_area"),
+        (_changed(lambda v: v["parameters"].update(colour=1)), ParameterError, "colour"),
+    ],
+)
+def test_wrong_settings_change_nothing(widget, tmp_path, write, error, words):
+    path = tmp_path / "settings.json"
+    widget.save_settings(path)
+    path.write_text(write(path.read_text()))
+    widget.points_per_side.value = 17
+    before = dict(widget.parameters), widget.model.value, widget.device.value
+    with pytest.raises(error, match=words):
+        widget.load_settings(path)
+    assert (dict(widget.parameters), widget.model.value, widget.device.value) == before
+
+
+def test_settings_that_are_not_there(widget, tmp_path):
+    with pytest.raises(ReadError, match="none"):
+        widget.load_settings(tmp_path / "none.json")
+
+
+def test_existing_labels_are_kept(widget, viewer, wait):
+    widget.run()
+    wait(widget)
+    free = widget.labels_layer.data.copy()
+    count = len(widget.result.masks)
+    first = widget.result.masks[0]
+    columns = np.flatnonzero(first.any(axis=0))
+    own = np.zeros((200, 260), int)
+    own[first] = 1  # the whole of one mask
+    largest = int(np.argmax(widget.result.masks.areas))
+    other = widget.result.masks[largest]
+    rows = np.flatnonzero((other & ~first).any(axis=1))
+    own[rows[0] : rows[0] + max(1, len(rows) // 5)] = 2  # a strip through another
+    layer = viewer.add_labels(own, name="mine", scale=(0.5, 0.5))
+    widget.keep_labels.value = layer
+    shown = widget.labels_layer.data
+    assert not shown[own > 0].any()
+    share = [m[own > 0].sum() / m.sum() for m in widget.result.masks]
+    assert max(share) <= 0.5
+    assert 0 < len(widget.result.masks) < count
+    assert len(columns)
+    np.testing.assert_array_equal(layer.data, own)
+    # Every mask that lies mostly beside them is there.
+    everything = widget.proposals.select(
+        **{k: getattr(widget.parameters, k) for k in ("pred_iou_thresh", "stability_score_thresh")}
+    )
+    expected = sum(m[own > 0].sum() / m.sum() <= 0.5 for m in everything)
+    assert len(widget.result.masks) == expected
+    widget.pred_iou_thresh.value = 0.3
+    assert not widget.labels_layer.data[own > 0].any()
+    widget.pred_iou_thresh.value = 0.2
+    widget.keep_labels.value = "none"
+    np.testing.assert_array_equal(widget.labels_layer.data, free)
+
+
+def test_free_memory(widget, wait):
+    widget.run()
+    wait(widget)
+    before = widget.labels_layer.data.copy()
+    widget.free_button.changed.emit(True)
+    assert widget._session._generator is None
+    np.testing.assert_array_equal(widget.labels_layer.data, before)
+
+
+def test_menu_entries(widget, viewer, wait, monkeypatch):
+    from napari._app_model import get_app_model
+
+    widget.run()
+    wait(widget)
+    viewer.layers.selection.active = widget.labels_layer
+    run = get_app_model().commands.execute_command
+    run("napari-sam-amg.features_table").result()
+    assert "Features table widget (napari)" in viewer.window.dock_widgets
+    monkeypatch.setattr("magicgui.widgets.request_values", lambda **_: {"feature": "area"})
+    run("napari-sam-amg.colour_by_feature").result()
+    areas = widget.labels_layer.features["area"].to_numpy()[1:]
+    brightness = [sum(widget.labels_layer.get_color(i + 1)[:3]) for i in range(len(areas))]
+    assert brightness[int(np.argmax(areas))] == max(brightness)
+    assert brightness[int(np.argmin(areas))] == min(brightness)
+
+
+def test_labels_of_others_are_coloured_too(viewer):
+    import pandas as pd
+
+    table = pd.DataFrame({"index": [0, 7, 3], "size": [0.0, 5.0, np.nan]})
+    layer = viewer.add_labels(np.array([[7, 3], [0, 7]]), features=table)
+    colour_layer(layer, "size")
+    np.testing.assert_allclose(layer.get_color(3), (0.5, 0.5, 0.5, 1), atol=0.01)
+    assert not np.allclose(layer.get_color(7), layer.get_color(3))
+
+
+def test_preferences_are_what_a_widget_begins_with(viewer):
+    from napari.settings import get_plugin_settings
+
+    chosen = get_plugin_settings("napari-sam-amg").defaults
+    before = chosen.model, chosen.device, chosen.precision
+    try:
+        chosen.model, chosen.device, chosen.precision = "sam2.1_hiera_small", "cpu", "fast"
+        widget = AmgWidget(viewer)
+        assert widget.model.value == "sam2.1_hiera_small"
+        assert (widget.device.value, widget.precision.value) == ("cpu", "fast")
+        assert widget.parameters.pred_iou_thresh == 0.8  # sam2's own
+    finally:
+        chosen.model, chosen.device, chosen.precision = before
+    assert AmgWidget(viewer).model.value == "nuclei-nano"
