@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from _masks import Scene, random_stack
-from napari_sam_amg.masks import Masks, MaskStore, MaskTable
+from napari_sam_amg.masks import Masks
 from napari_sam_amg.masks.covering import covering
 from napari_sam_amg.masks.nesting import depths
 from napari_sam_amg.parameters import AmgParameters
 
 
 def _masks(stack: np.ndarray, scores: np.ndarray | None = None) -> Masks:
-    store = MaskStore.from_arrays(stack, shape=stack.shape[1:])
-    table = MaskTable.unknown(store)
-    masks = Masks(store, table)
-    if scores is not None:
-        table.predicted_iou[:] = scores
-        table.stability_score[:] = 1
-    return masks
+    if scores is None:
+        return Masks.from_arrays(stack)
+    return Masks.from_arrays(stack, predicted_iou=scores, stability_score=np.ones(len(stack)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -39,7 +37,7 @@ def test_covering_equals_a_search_of_full_masks(seed):
         # What was left out says the same as a better one that was not.
         for left in set(there) - set(found.tolist()):
             assert any(_alike(stack[left], stack[kept]) for kept in found)
-        for first, second in zip(found, found[1:], strict=False):
+        for first, second in itertools.pairwise(found):
             assert not _alike(stack[first], stack[second])
     assert len(covering(masks, 50, 0)) == 0
     assert len(covering(masks, -1, 0)) == 0
@@ -85,11 +83,15 @@ def test_masks_followed_by_others():
         np.testing.assert_array_equal(found, expected)
 
 
+def random_scene(rng) -> Scene:
+    parameters = AmgParameters(points_per_side=5, crop_n_layers=int(rng.integers(0, 2)))
+    return Scene(rng, tuple(rng.integers(30, 90, 2).tolist()), parameters)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_what_is_removed_is_counted_at_the_step_that_removes_it(seed):
     rng = np.random.default_rng(seed)
-    scene = Scene(rng, shape=(64, 80), crop_n_layers=1, objects=6, points=20)
-    proposals = scene.proposals()
+    proposals = random_scene(rng).proposals()
     steps = {
         "pred_iou_thresh": 0.5,
         "stability_score_thresh": 0.5,

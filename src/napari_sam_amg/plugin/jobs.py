@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.errors import RunError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -24,6 +26,7 @@ STAGES = {
     "encode": "encoding the image",
     "decode": "asking the model at the points",
     "select": "selecting masks",
+    "show": "showing the masks",
 }
 """What the stages of a run are called in the window."""
 
@@ -33,6 +36,7 @@ HINTS = {
     "encode": "try another device or a smaller region",
     "decode": "try fewer points per batch or another device",
     "select": "try a larger predicted IoU threshold, so that fewer masks are held",
+    "show": "what was found is kept: move a slider to show it again, or press Run",
 }
 """What to try when a stage failed."""
 
@@ -98,3 +102,11 @@ class Control:
     def stopping(self) -> bool:
         """Whether the run is to end."""
         return self._stop.is_set()
+
+
+def fault(stage: str, job: Job, error: Exception) -> RunError:
+    """Say which stage of a job failed, how, and what to try."""
+    return RunError(
+        f"{STAGES[stage]} of {job.plane.name!r} failed: {type(error).__name__}: {error}. "
+        f"What to do: {HINTS[stage]}"
+    )

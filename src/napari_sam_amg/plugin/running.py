@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
 
-from napari_sam_amg.errors import RunError
-from napari_sam_amg.plugin.jobs import STAGES, Control, Found, Job, Progress
+from napari_sam_amg.errors import RunError, SamAmgError
+from napari_sam_amg.plugin.jobs import STAGES, Control, Found, Job, Progress, fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +118,7 @@ class Runner:
         if self._gone:
             return
         if isinstance(news, Found):
-            self._found(news.job, news.proposals)
+            self._deliver(news.job, news.proposals)
             return
         bar = getattr(self.worker, "pbar", None)
         if news.total:
@@ -137,9 +137,20 @@ class Runner:
         if result is None:
             self._say("Cancelled.")
         elif len(jobs) == 1:
-            self._found(jobs[0], result)
+            self._deliver(jobs[0], result)
         else:
             self._say(f"Done: {result} of {len(jobs)} images.")
+
+    def _deliver(self, job: Job, proposals: Proposals) -> None:
+        try:
+            self._found(job, proposals)
+        except SamAmgError as error:
+            self._say(str(error))
+            raise
+        except Exception as error:
+            failed = fault("show", job, error)
+            self._say(str(failed))
+            raise failed from error
 
     def _ended(self) -> None:
         self.worker = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import Cancelled, RunError, SamAmgError
-from napari_sam_amg.plugin.jobs import HINTS, STAGES, Control, Found, Job, Progress
+from napari_sam_amg.plugin.jobs import Control, Found, Job, Progress, fault
 from napari_sam_amg.plugin.triton_guard import open_triton_apart
 
 if TYPE_CHECKING:
@@ -106,17 +106,14 @@ class Session:
                 partial = step.partial
                 if control.stopping:
                     break
-                stage = "decode"
+                stage = "select" if step.done + 1 >= step.total else "decode"
                 yield _progress(began, step.done, step.total, stage, first)
         except Cancelled:
             pass
         except SamAmgError:
             raise
         except Exception as error:
-            raise RunError(
-                f"{STAGES[stage]} of {job.plane.name!r} failed: {type(error).__name__}: {error}. "
-                f"What to do: {HINTS[stage]}"
-            ) from error
+            raise fault(stage, job, error) from error
         return partial() if control.keep and partial is not None else None
 
     def run_all(

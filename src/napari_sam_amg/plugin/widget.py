@@ -245,9 +245,11 @@ class AmgWidget(Container[Any]):
 
         try:
             run()
-        except SamAmgError as error:
-            self.say(str(error))
-            show_error(str(error))
+        except Exception as error:  # noqa: BLE001 - layers may compute anything
+            known = isinstance(error, SamAmgError)
+            text = str(error) if known else f"{type(error).__name__}: {error}"
+            self.say(text)
+            show_error(text)
 
     def _found(self, job: Job, found: Proposals) -> None:
         self._results.add(job.plane, found)
