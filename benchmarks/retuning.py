@@ -22,9 +22,9 @@ from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.widget import AmgWidget
 
 SWEEPS = {
-    "pred_iou_thresh": np.linspace(0.55, 0.65, 40),
+    "pred_iou_thresh": np.linspace(0.6, 0.65, 40),
     "stability_score_thresh": np.linspace(0.85, 0.9, 40),
-    "box_nms_thresh": np.linspace(0.5, 0.9, 40),
+    "box_nms_thresh": np.linspace(0.3, 0.7, 40),
     "min_area": np.arange(0, 400, 10),
     "max_area": np.arange(100_000, 2000, -2500),
     "exclude_border": np.arange(20) % 2 == 0,
@@ -84,27 +84,29 @@ def main() -> None:
         app.processEvents()
     shown = len(widget.labels_layer.features) - 1
     print(f"{shown} masks shown of {len(found)} candidates, {arguments.side} pixels square, ms")
-    print(f"{'':<26}{'median':>8}{'p95':>8}{'max':>8}{'drawn p95':>12}")
+    print(f"{'':<26}{'median':>8}{'p95':>8}{'max':>8}{'drawn p95':>12}{'shown':>14}")
     everything = []
     for name, values in SWEEPS.items():
         field = getattr(widget, name)
-        before, set_in, drawn_in = field.value, [], []
+        before, set_in, drawn_in, counts = field.value, [], [], []
         for value in values:
             start = time.perf_counter()
             field.value = value if isinstance(value, str) else value.item()
             set_in.append(1000 * (time.perf_counter() - start))
+            counts.append(len(widget.labels_layer.features) - 1)
             app.processEvents()
             drawn_in.append(1000 * (time.perf_counter() - start))
         field.value = before
         everything += set_in
-        _row(name, set_in, drawn_in)
-    _row("all", everything, [])
+        _row(name, set_in, drawn_in, counts)
+    _row("all", everything, [], [])
     viewer.close()
 
 
-def _row(name: str, set_in: list[float], drawn_in: list[float]) -> None:
+def _row(name: str, set_in: list[float], drawn_in: list[float], shown: list[int]) -> None:
     figures = [np.median(set_in), np.percentile(set_in, 95), max(set_in)]
     drawn = f"{np.percentile(drawn_in, 95):12.1f}" if drawn_in else ""
+    drawn += f"{min(shown):>8} to {max(shown)}" if shown else ""
     print(f"{name:<26}" + "".join(f"{figure:8.1f}" for figure in figures) + drawn)
 
 
