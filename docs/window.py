@@ -1,4 +1,4 @@
-"""Make the picture of napari's window with the widget after a run (needs a display).
+"""Make the pictures of napari's window with the widget (needs a display).
 
 xvfb-run -a -s "-screen 0 1280x800x24" python docs/window.py
 """
@@ -7,35 +7,63 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import napari
 
 from napari_sam_amg.plugin import AmgWidget
-from napari_sam_amg.plugin.samples import fluorescence
+from napari_sam_amg.plugin.samples import fluorescence, tissue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IMAGES = Path(__file__).parent / "images"
 
 
-def main() -> None:
-    """Run the widget on the fluorescence sample and take the picture."""
+def wait(done: Callable[[], bool], seconds: float = 300) -> None:
+    """Let the window live until something is done."""
     from qtpy.QtWidgets import QApplication
 
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not done():
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def opened(sample: Callable[[], Any]) -> tuple[napari.Viewer, AmgWidget]:
+    """Open a sample with the widget, and run it."""
     viewer = napari.Viewer()
     viewer.window.resize(1280, 780)
-    ((image, keywords, _),) = fluorescence()
+    ((image, keywords, _),) = sample()
     viewer.add_image(image, **keywords)
     widget = AmgWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Automatic mask generation", area="right")
     widget.run()
-    application = QApplication.instance()
-    until = time.monotonic() + 300
-    while time.monotonic() < until and widget.labels_layer is None:
-        application.processEvents()
-        time.sleep(0.01)
+    wait(lambda: widget.labels_layer is not None)
     viewer.reset_view()
-    for _ in range(30):
-        application.processEvents()
-        time.sleep(0.02)
-    viewer.screenshot(Path(__file__).parent / "images" / "widget.png", canvas_only=False)
+    return viewer, widget
+
+
+def taken(viewer: napari.Viewer, name: str) -> None:
+    """Take a picture of the window."""
+    wait(lambda: False, 1)
+    viewer.screenshot(IMAGES / name, canvas_only=False)
     viewer.close()
+
+
+def main() -> None:
+    """Make both pictures."""
+    viewer, _ = opened(fluorescence)
+    taken(viewer, "widget.png")
+    viewer, widget = opened(tissue)
+    widget.colour_by.value = "area"
+    for group in widget._panel.groups.values():
+        group.collapse(animate=False)
+    widget._panel.groups["Show"].expand(animate=False)
+    widget.features_table.changed.emit(True)
+    wait(lambda: False, 1)
+    viewer.reset_view()
+    taken(viewer, "tissue.png")
 
 
 if __name__ == "__main__":
