@@ -1,4 +1,4 @@
-"""Notices that a widget is taken out of its window, or is gone with it."""
+"""Notices that a widget is taken out of its window."""
 
 from __future__ import annotations
 
@@ -13,27 +13,20 @@ if TYPE_CHECKING:
 
 
 class Closing(QObject):
-    """Calls functions when a widget leaves.
+    """Calls a function when a widget is left without a parent; it may be docked again.
 
-    napari has no event for this: a closed dock hands its widget over to nobody, and a closed
-    window destroys it.
+    napari has no event for this: a closed dock hands its widget over to nobody.
 
     Parameters
     ----------
     native : QWidget
     taken_out : callable
-        Called when it has a parent no more; it may be docked again.
-    destroyed : callable
-        Called when it is destroyed; no part of it can be used any more.
     """
 
-    def __init__(
-        self, native: QWidget, taken_out: Callable[[], None], destroyed: Callable[[], None]
-    ) -> None:
+    def __init__(self, native: QWidget, taken_out: Callable[[], None]) -> None:
         super().__init__()
         self._taken_out = taken_out
         native.installEventFilter(self)
-        native.destroyed.connect(lambda *_: destroyed())
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Look at what Qt sends, and let it pass."""

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QApplication
 
 from napari_sam_amg.errors import RunError, SamAmgError
 from napari_sam_amg.plugin.jobs import STAGES, Control, Found, Job, Progress, fault
@@ -45,8 +47,10 @@ class Runner:
         self._session = session
         self._found = found
         self._control = Control()
-        self._gone = False
         self.worker: GeneratorWorker[Any, Any, Any] | None = None
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self._quitting)
 
     def start(self, jobs: Sequence[Job]) -> GeneratorWorker[Any, Any, Any]:
         """Run one or more jobs, one after another.
@@ -94,10 +98,13 @@ class Runner:
         self._say("Stopping ...")
         self._panel.cancel_button.enabled = self._panel.keep_button.enabled = False
 
-    def abandon(self) -> None:
-        """End the run that is on, and show nothing any more: the window is gone."""
+    @property
+    def _gone(self) -> bool:
+        """Whether the window was closed: nothing of it can be shown any more."""
+        return not isalive(self._panel.native)  # type: ignore[no-untyped-call]
+
+    def _quitting(self) -> None:
         self._control.cancel(keep=False)
-        self._gone = True
 
     def _say(self, text: str) -> None:
         if self._gone:
@@ -116,6 +123,7 @@ class Runner:
 
     def _yielded(self, news: Progress | Found) -> None:
         if self._gone:
+            self._control.cancel(keep=False)
             return
         if isinstance(news, Found):
             self._deliver(news.job, news.proposals)

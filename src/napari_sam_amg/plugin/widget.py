@@ -96,7 +96,7 @@ class AmgWidget(Container[Any]):
         self._choice = ImageChoice(viewer, self.image_layer)
         for section in self._sections:
             section.laid_out()
-        self._closing = Closing(self.native, self._taken_out, self._runner.abandon)
+        self._closing = Closing(self.native, self._taken_out)
         self.say("Choose an image and press Run.")
 
     def __getattr__(self, name: str) -> Any:
