@@ -5,6 +5,7 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
 from napari_sam_amg.errors import ImageError, ParameterError
 from napari_sam_amg.image import prepare_image
@@ -145,6 +146,24 @@ def test_only_what_is_needed_is_computed(viewer):
     assert read == []
     look.prepared(plane.computed(), TRAINED)
     assert sorted(read) == [(4, channel, 0, 0) for channel in range(3)]
+
+
+def test_nothing_of_a_disk_array_is_read_to_begin_with(viewer, monkeypatch):
+    data = zarr.array(np.ones((6, 3, 32, 32), np.uint16), chunks=(1, 1, 16, 16))
+    layer = viewer.add_image(data, contrast_limits=(0, 9))
+    real, read = zarr.Array.__getitem__, []
+
+    def counted(array, place):
+        pixels = real(array, place)
+        read.append(np.size(pixels))
+        return pixels
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", counted)
+    plane, look = looked_at(layer, viewer, channels=1, brightness="stack")
+    assert sum(read) == 0
+    image, _, _ = look.prepared(plane.computed(), TRAINED)
+    assert sum(read) > 0
+    assert image.shape == (32, 32, 3)
 
 
 def test_the_run_gets_it_and_the_result_says_so(widget, viewer, wait):

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_sam_amg.errors import ImageError, ParameterError
 from napari_sam_amg.plugin.look import Brightness, Channel, Look, Stacked
-from napari_sam_amg.plugin.planes import Plane, default_level, displayed_plane
+from napari_sam_amg.plugin.planes import Plane, displayed_plane, level_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def looked_at(
             f"axis {axis} of layer {layer.name!r} cannot be taken as colours: it is one of the "
             "two that are displayed, or not there; choose another in What the model sees"
         )
-    data = _level_data(layer, level)
+    data = level_data(layer, level)
     numbers = range(min(_COLOURS, data.shape[axis]))
     parts = [data[_at(plane.index, axis, number)] for number in numbers]
     look = [_channel(layer, level, axis, number) for number in numbers]
@@ -97,7 +97,7 @@ def _of_layers(
         if layer.rgb:
             raise ImageError(f"layer {layer.name!r} has colours already: choose grey layers")
         other = displayed_plane(layer, viewer, level if layer.multiscale else None)
-        if other.pixels.shape[:2] != plane.pixels.shape[:2] or not _same_place(plane, other):
+        if other.shape != plane.shape or not _same_place(plane, other):
             raise ImageError(
                 f"layers {plane.name!r} ({_size(plane)}) and {layer.name!r} ({_size(other)}) do "
                 "not lie at the same place with the same size: they cannot be colours of one "
@@ -116,7 +116,7 @@ def _channel(
     axis: int | None = None,
     number: int = 0,
 ) -> Channel:
-    data, name = _level_data(layer, level), layer.name
+    data, name = level_data(layer, level), layer.name
     if axis is not None:
         data, name = data[(slice(None),) * axis + (number,)], f"{name}, channel {number}"
     if layer.rgb and data.shape[-1] > _COLOURS:
@@ -129,12 +129,6 @@ def _channel(
         contrast_limits=(float(low), float(high)),
         gamma=float(layer.gamma),
     )
-
-
-def _level_data(layer: napari.layers.Image, level: int | None) -> Any:
-    if not layer.multiscale:
-        return layer.data
-    return layer.data[default_level(layer) if level is None else level]
 
 
 def _at(index: tuple[int | slice, ...], axis: int, number: int) -> tuple[int | slice, ...]:
@@ -151,4 +145,4 @@ def _same_place(a: Plane, b: Plane) -> bool:
 
 
 def _size(plane: Plane) -> str:
-    return " x ".join(str(n) for n in plane.pixels.shape[:2])
+    return " x ".join(str(n) for n in plane.shape)

@@ -32,10 +32,10 @@ class Plane:
         HxW or HxWxC; may be lazy.
     index : tuple of (int or slice)
         Where the plane lies in the layer's data (without the colour axis).
-    factors : ndarray, float64
-        Pixels of the layer's finest level along each axis for one of this plane.
     keywords : dict
         Transform of a layer whose data is the plane with its other axes of length 1.
+    factors : ndarray, float64
+        Pixels of the layer's finest level along each axis for one of this plane.
     """
 
     layer: napari.layers.Image
@@ -108,7 +108,7 @@ def displayed_plane(
             f"layer {layer.name!r} has {layer.ndim} dimension: an image needs two at least"
         )
     level = default_level(layer) if level is None else level
-    data = _lazy(layer.data[level] if layer.multiscale else layer.data)
+    data = level_data(layer, level)
     factors = np.asarray(layer.downsample_factors[level] if layer.multiscale else 1.0)
     factors = np.broadcast_to(factors, (layer.ndim,)).astype(float)
 
@@ -132,13 +132,18 @@ def displayed_plane(
     )
 
 
-def _lazy(data: Any) -> Any:
-    """Let an array on disk (zarr, HDF5) be cut without being read."""
+def level_data(layer: napari.layers.Image, level: int | None = None) -> Any:
+    """Return the data of a level, by default of `default_level`; it can be cut unread."""
+    data = layer.data
+    if layer.multiscale:
+        data = data[default_level(layer) if level is None else level]
+    # Arrays on disk (zarr, HDF5) read what is cut out of them: dask waits.
     if isinstance(data, np.ndarray) or hasattr(data, "dask") or not hasattr(data, "chunks"):
         return data
     import dask.array as da
 
-    return da.from_array(data)  # type: ignore[no-untyped-call]
+    # Its name is no hash: that can read all of the data.
+    return da.from_array(data, name=False)  # type: ignore[no-untyped-call]
 
 
 def _transform(
