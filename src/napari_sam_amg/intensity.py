@@ -88,6 +88,12 @@ def _pair(value: Any, name: str) -> tuple[float, float]:
     return low, high
 
 
+def percentile_ranks(count: int, low: float, high: float) -> tuple[int, int]:
+    """Return which of `count` sorted values, from 0, two percentiles mean: values themselves."""
+    last = count - 1
+    return math.floor(low / 100.0 * last), math.ceil(high / 100.0 * last)
+
+
 def measure_contrast(
     values: NDArray[Any], low: float, high: float, notes: list[str]
 ) -> tuple[float, float]:
@@ -109,7 +115,7 @@ def measure_contrast(
         make grey levels depend on rounding noise. Equal if all values are.
     """
     last = values.size - 1
-    ranks = math.floor(low / 100.0 * last), math.ceil(high / 100.0 * last)
+    ranks = percentile_ranks(values.size, low, high)
     ordered = np.partition(values, sorted({0, *ranks, last}), axis=None)
     black, white = float(ordered[ranks[0]]), float(ordered[ranks[1]])
     if black < white:

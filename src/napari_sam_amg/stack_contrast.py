@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam_amg.errors import Cancelled, ImageError
+from napari_sam_amg.intensity import percentile_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ def stack_contrast(
     total = int(counts.sum())
     if not total:
         raise ImageError("the stack holds no finite value: there is nothing to see in it")
-    ranks = _ranks(total, percentiles)
+    ranks = [*percentile_ranks(total, *percentiles), 0, total - 1]
     ends = np.cumsum(counts)
     upper = [int(np.searchsorted(ends, rank, side="right")) for rank in ranks]
     if small:
@@ -88,13 +89,6 @@ def stack_contrast(
         within = int(np.searchsorted(np.cumsum(lower[key]), rank - before, side="right"))
         values.append(_value((key << 16) | within))
     return _limits(values)
-
-
-def _ranks(total: int, percentiles: tuple[float, float]) -> list[int]:
-    """Ranks of the lower and upper limit, of the smallest and of the largest value."""
-    low, high = percentiles
-    last = total - 1
-    return [math.floor(low / 100.0 * last), math.ceil(high / 100.0 * last), 0, last]
 
 
 def _limits(values: list[float]) -> tuple[float, float]:

@@ -27,7 +27,29 @@ def renew_choices(field: ComboBox) -> None:
         field.changed.emit(field.value)
 
 
-class ImageChoice:
+class LayerChoices:
+    """Renews fields' choices whenever layers come, go or are renamed.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Holds this by a weak reference only: keep it as long as the fields.
+    *fields : ComboBox
+        Their choices are made by functions.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, *fields: ComboBox) -> None:
+        self._fields = fields
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.connect(self._renew)
+
+    def _renew(self, event: object = None) -> None:
+        for field in self._fields:
+            renew_choices(field)
+
+
+class ImageChoice(LayerChoices):
     """Keeps a field's choices those of the viewer, and its value the active image layer.
 
     An active layer that is no image leaves the choice as it is.
@@ -42,30 +64,18 @@ class ImageChoice:
     def __init__(self, viewer: napari.viewer.Viewer, field: ComboBox) -> None:
         self._viewer = viewer
         self._field = field
-        events = viewer.layers.events
-        self._followed = [
-            (events.inserted, self._reset),
-            (events.removed, self._reset),
-            (events.renamed, self._reset),
-            (viewer.layers.selection.events.active, self._follow),
-        ]
-        for event, follow in self._followed:
-            event.connect(follow)
+        super().__init__(viewer, field)
+        viewer.layers.selection.events.active.connect(self._follow)
         self._follow()
 
-    def close(self) -> None:
-        """Listen to the viewer no more."""
-        for event, follow in self._followed:
-            event.disconnect(follow)
-
-    def _reset(self, event: object = None) -> None:
-        renew_choices(self._field)
+    def _renew(self, event: object = None) -> None:
+        super()._renew()
         images = image_layers(self._viewer)
         if self._field.value is None and images:
             self._field.value = images[-1]
 
     def _follow(self, event: object = None) -> None:
-        self._reset()
+        self._renew()
         active = self._viewer.layers.selection.active
         if isinstance(active, Image):
             self._field.value = active

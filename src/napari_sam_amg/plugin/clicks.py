@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
-    from napari_sam_amg.plugin.tuning import Result
-
 _MOVE, _PROMOTE, _REMOVE = "moves the picture", "shows another candidate", "removes a mask"
 
 
@@ -47,7 +45,6 @@ class Clicks(Section):
         )
         self.rows = [self.click, (self.remove_selected, self.undo_correction)]
         self._promotion: Promotion | None = None
-        self._of: Result | None = None
         self.remove_selected.changed.connect(self._remove_selected)
         self.undo_correction.changed.connect(lambda: self._do(lambda promotion: promotion.undo()))
         self.click.changed.connect(self._mode_changed)
@@ -95,11 +92,7 @@ class Clicks(Section):
         at = np.round(np.asarray(result.layer.world_to_data(position))).astype(int)
         if ((at < 0) | (at >= result.layer.data.shape)).any():
             return None
-        y, x = (
-            int(i)
-            for i, where in zip(at, result.plane.index, strict=True)
-            if isinstance(where, slice)
-        )
+        y, x = at[result.plane.axes].tolist()
         return x, y
 
     def _remove_selected(self) -> None:
@@ -112,8 +105,8 @@ class Clicks(Section):
         if result is None:
             self._host.say("There are no masks yet: press Run.")
             return
-        if self._promotion is None or self._of is not result:
-            self._promotion, self._of = Promotion(result), result
+        if self._promotion is None or self._promotion.result is not result:
+            self._promotion = Promotion(result)
         try:
             text = act(self._promotion)
         except SamAmgError as error:

@@ -57,9 +57,8 @@ def pixel_area_um2(plane: Plane) -> float | None:
     """Return the area of a pixel in square micrometres; None where units are unknown."""
     import pint
 
-    shown = [i for i, where in enumerate(plane.index) if isinstance(where, slice)]
     area = 1.0
-    for axis in shown:
+    for axis in plane.axes:
         unit = plane.keywords["units"][axis]
         try:
             length = (float(plane.keywords["scale"][axis]) * unit).to("micrometer").magnitude

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSlider, PushButton
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QScrollArea, QWidget
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from magicgui.widgets import Label
     from magicgui.widgets.bases import BaseValueWidget
 
     Row = BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...] | QWidget
@@ -69,6 +78,20 @@ def form(rows: Iterable[Row]) -> QWidget:
             if label is not None:
                 label.setToolTip(widget.tooltip)
         native.show()
+    return box
+
+
+def paragraph(label: Label) -> QWidget:
+    """Let a label break its lines in the width that there is, whatever its words need."""
+    words = label.native
+    words.setWordWrap(True)
+    words.setAlignment(Qt.AlignmentFlag.AlignTop)
+    words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    box = QWidget()
+    column = QVBoxLayout(box)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(words)
+    words.show()
     return box
 
 

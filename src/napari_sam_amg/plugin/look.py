@@ -123,15 +123,8 @@ class Look:
             if channel is None:
                 continue
             contrast, gamma = self._mapping(channel, profile, should_stop)
-            grey = prepare_image(
-                image[..., number],
-                contrast=contrast,
-                gamma=gamma,
-                percentiles=profile.percentiles,
-                map_uint8=profile.map_uint8,
-                name=channel.name,
-            )
-            rgb[..., number] = grey.rgb[..., 0]
+            grey = rgb_of(image[..., number], profile, contrast, gamma, channel.name)
+            rgb[..., number] = grey[..., 0]
         return rgb, (0.0, 255.0), 1.0  # they go to the model as they are
 
     def _mapping(
@@ -151,3 +144,21 @@ class Look:
             should_stop=should_stop,
         )
         return (low, high if low < high else low + 1.0), 1.0
+
+
+def rgb_of(
+    image: npt.NDArray[Any],
+    profile: InputProfile,
+    contrast: Contrast | None,
+    gamma: float,
+    name: str,
+) -> npt.NDArray[np.uint8]:
+    """Return the 8-bit RGB of an image as a model of this profile gets it."""
+    return prepare_image(
+        image,
+        contrast=contrast,
+        gamma=gamma,
+        percentiles=profile.percentiles,
+        map_uint8=profile.map_uint8,
+        name=name,
+    ).rgb

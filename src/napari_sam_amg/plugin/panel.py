@@ -12,14 +12,13 @@ from magicgui.widgets import (
     ProgressBar,
     PushButton,
 )
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models.registry import EMBEDDED, list_models
 from napari_sam_amg.parameters import group_of
 from napari_sam_amg.plugin.form import make_fields
-from napari_sam_amg.plugin.layout import form, group, scrolling, show_row
+from napari_sam_amg.plugin.layout import form, group, paragraph, scrolling, show_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,8 +128,8 @@ class Panel:
             self.model_file,
             self.device,
             self.precision,
+            self.preset,
         ]
-        self.head.append(self.preset)
         self.fields: dict[str, BaseValueWidget[Any]] = make_fields(values)
         self.run_button = PushButton(text="Run", tooltip="Find all objects in the image.")
         self.all_button = PushButton(
@@ -177,11 +176,8 @@ class Panel:
             buttons.addWidget(button.native)
         layout.addLayout(buttons)
         layout.addWidget(self.progress.native)
-        self.status.native.setWordWrap(True)
-        self.status.native.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.status.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.status.native.setMinimumHeight(3 * self.status.native.fontMetrics().lineSpacing())
-        layout.addWidget(self.status.native)
+        layout.addWidget(paragraph(self.status))
         return whole
 
     def _add_group(self, column: QVBoxLayout, title: str, rows: Sequence[Row]) -> None:

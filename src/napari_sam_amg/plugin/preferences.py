@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-_DEFAULTS = {"model": "nuclei-nano", "device": "auto", "precision": "exact"}
+from napari_sam_amg.models.registry import EMBEDDED
+
+_DEFAULTS = {"model": EMBEDDED, "device": "auto", "precision": "exact"}
 
 
 def preferences() -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Promotion:
     """
 
     def __init__(self, result: Result) -> None:
-        self._result = result
+        self.result = result
         self._cycle: _Cycle | None = None
 
     def promote(self, x: int, y: int, *, add: bool = False) -> str:
@@ -102,7 +102,7 @@ class Promotion:
         if back:
             return "As it was before. Click again for the first candidate."
         row = int(cycle.rows[cycle.place])
-        found = self._result.proposals
+        found = self.result.proposals
         return (
             f"Candidate {cycle.place + 1} of {len(cycle.rows)}: {found.areas[row]:,} pixels, "
             f"predicted IoU {found.predicted_iou[row]:.2f}, stability "
@@ -128,7 +128,7 @@ class Promotion:
             If the layer is gone.
         """
         layer = self._layer()
-        result = self._result
+        result = self.result
         chosen = np.unique(np.asarray(labels, dtype=np.int64).reshape(-1))
         if result.is_edited:
             return _erase(layer, chosen)
@@ -146,7 +146,7 @@ class Promotion:
         str
             What was done, for the user.
         """
-        result = self._result
+        result = self.result
         if result.is_edited:
             self._layer().undo()
         elif result.corrections.can_undo:
@@ -158,13 +158,13 @@ class Promotion:
 
     def label_at(self, x: int, y: int) -> int:
         """Return the label that is shown at a pixel, 0 if none."""
-        return int(self._result.plane.flat(np.asarray(self._layer(x, y).data))[y, x])
+        return int(self.result.plane.flat(np.asarray(self._layer(x, y).data))[y, x])
 
     def _layer(self, x: int = 0, y: int = 0) -> napari.layers.Labels:
-        layer = self._result.layer
-        if layer is None or self._result.is_gone:
+        layer = self.result.layer
+        if layer is None or self.result.is_gone:
             raise ParameterError("the layer of the masks is no longer there: press Run")
-        height, width = self._result.proposals.shape
+        height, width = self.result.proposals.shape
         if not (0 <= x < width and 0 <= y < height):
             raise ParameterError(f"pixel ({x}, {y}) lies outside the {width} x {height} image")
         return layer
@@ -174,7 +174,7 @@ class Promotion:
         return near and np.array_equal(cycle.seen, self._layer().data)
 
     def _begin(self, x: int, y: int, *, add: bool) -> _Cycle:
-        result, label = self._result, self.label_at(x, y)
+        result, label = self.result, self.label_at(x, y)
         edited = result.is_edited
         rows = covering(result.proposals, x, y)
         if not edited:  # else what is drawn there may be another mask
@@ -185,7 +185,7 @@ class Promotion:
         return _Cycle(x, y, rows, instead, -1, np.empty(0))
 
     def _show(self, cycle: _Cycle) -> None:
-        result, row = self._result, int(cycle.rows[cycle.place])
+        result, row = self.result, int(cycle.rows[cycle.place])
         if result.is_edited:
             _paint(result, self._layer(), row, cycle.instead)
         else:

@@ -33,10 +33,6 @@ class Results:
         self.current: Result | None = None
         viewer.layers.events.removed.connect(self._forget)
 
-    def close(self) -> None:
-        """Listen to the viewer no more."""
-        self._viewer.layers.events.removed.disconnect(self._forget)
-
     def add(self, plane: Plane, proposals: Proposals) -> Result:
         """Take in what was found in a plane; it is not shown yet."""
         result = Result(self._viewer, plane, proposals)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import ParameterError, ReadError
 from napari_sam_amg.formats.atomic import write_file
+from napari_sam_amg.formats.reading import read_bytes
 from napari_sam_amg.models.registry import list_models
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.panel import CUSTOM
@@ -81,11 +82,7 @@ def load_settings(widget: AmgWidget, path: str | Path) -> None:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ReadError(f"{path} has more than {_MOST_BYTES:,} bytes: it holds no settings")
-        values = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ReadError(f"{path} cannot be read: {error.strerror or error}") from error
+        values = json.loads(read_bytes(path, max_bytes=_MOST_BYTES))
     except (ValueError, RecursionError) as error:
         raise ReadError(f"{path} is no JSON: {error}") from error
     if not isinstance(values, dict) or values.get("kind") != _KIND:

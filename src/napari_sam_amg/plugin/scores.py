@@ -9,8 +9,9 @@ import numpy.typing as npt
 from magicgui.widgets import Label
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPen
-from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
+from napari_sam_amg.plugin.layout import paragraph
 from napari_sam_amg.plugin.section import Host, Section
 
 if TYPE_CHECKING:
@@ -124,19 +125,10 @@ class Scores(Section):
         for plot, _ in self._plots.values():
             row.addWidget(plot)
         self.removed = Label(name="removed", value="After a run: why candidates are not shown.")
-        self.removed.native.setWordWrap(True)
         # Room for the longest text, so that the form does not jump while a slider moves.
         self.removed.native.setMinimumHeight(3 * self.removed.native.fontMetrics().lineSpacing())
-        self.removed.native.setAlignment(Qt.AlignmentFlag.AlignTop)
-        policy = QSizePolicy.Policy
-        self.removed.native.setSizePolicy(policy.Ignored, policy.Preferred)
         row.setSpacing(12)
-        words = QWidget()
-        column = QVBoxLayout(words)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.removed.native)
-        self.rows = [plots, words]
-        self.removed.native.show()
+        self.rows = [plots, paragraph(self.removed)]
         host.result_changed.connect(self._update)
 
     def _update(self) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox, PushButton
 from napari.qt.threading import create_worker
 
-from napari_sam_amg.errors import SamAmgError
-from napari_sam_amg.image import prepare_image
-from napari_sam_amg.plugin.choice import image_layers, renew_choices
+from napari_sam_amg.errors import ImageError, SamAmgError
+from napari_sam_amg.plugin.choice import LayerChoices, image_layers
 from napari_sam_amg.plugin.layout import show_row
+from napari_sam_amg.plugin.look import rgb_of
 from napari_sam_amg.plugin.picture import LAYERS, looked_at
 from napari_sam_amg.plugin.section import Host, Section
 from napari_sam_amg.plugin.thumbnail import Thumbnail
@@ -91,9 +91,7 @@ class Seeing(Section):
         self.channels.changed.connect(self._show_colours)
         self.preview_layer.changed.connect(self._add_layer)
         host.image_changed.connect(self._image_changed)
-        layers = host.viewer.layers.events
-        for event in (layers.inserted, layers.removed, layers.renamed):
-            event.connect(self._layers_changed)
+        self._follows = LayerChoices(host.viewer, *self.colours)
         host.viewer.dims.events.current_step.connect(self.thumbnail.refresh)
         host.viewer.dims.events.order.connect(self.thumbnail.refresh)
 
@@ -123,10 +121,6 @@ class Seeing(Section):
         self._follow(layer)
         self.thumbnail.refresh()
 
-    def _layers_changed(self, event: object = None) -> None:
-        for field in self.colours:
-            renew_choices(field)
-
     def _show_colours(self, _: object = None) -> None:
         for field in self.colours:
             show_row(field, shown=self.channels.value == LAYERS)
@@ -155,17 +149,20 @@ class Seeing(Section):
             colours=[field.value for field in self.colours],
         )
 
+    def _chosen(self) -> tuple[Plane, Look]:
+        """Return what is chosen to be looked at; SamAmgError if that cannot be."""
+        layer = self._host.image
+        if layer is None:
+            raise ImageError("No image is chosen.")
+        return self._looked_at(layer)
+
     def _ask(self) -> None:
         """Have the picture made in a worker; the last wish counts."""
         if self._worker is not None:
             self._outdated = True
             return
-        layer = self._host.image
-        if layer is None:
-            self.thumbnail.show_text("No image is chosen.")
-            return
         try:
-            plane, look = self._looked_at(layer)
+            plane, look = self._chosen()
         except SamAmgError as error:
             self.thumbnail.show_text(str(error))
             return
@@ -181,12 +178,8 @@ class Seeing(Section):
             self.thumbnail.refresh()
 
     def _add_layer(self) -> None:
-        layer = self._host.image
-        if layer is None:
-            self._host.say("No image is chosen.")
-            return
         try:
-            plane, look = self._looked_at(layer)
+            plane, look = self._chosen()
         except SamAmgError as error:
             self._host.say(str(error))
             return
@@ -200,21 +193,14 @@ class Seeing(Section):
             name=f"{plane.name} as the model sees it",
             **plane.keywords,
         )
-        self._host.viewer.layers.selection.active = layer
+        self._host.viewer.layers.selection.active = plane.layer
 
 
 def _seen(plane: Plane, look: Look, profile: InputProfile) -> npt.NDArray[np.uint8] | str:
     """Return the exact 8-bit RGB that the model would get, or why there is none."""
     try:
         image, contrast, gamma = look.prepared(plane.computed(), profile)
-        return prepare_image(
-            image,
-            contrast=contrast,
-            gamma=gamma,
-            percentiles=profile.percentiles,
-            map_uint8=profile.map_uint8,
-            name=plane.name,
-        ).rgb
+        return rgb_of(image, profile, contrast, gamma, plane.name)
     except Exception as error:  # noqa: BLE001 - layers may compute anything; said in its place
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 

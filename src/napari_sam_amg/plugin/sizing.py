@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from magicgui.widgets import Label, PushButton
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_sam_amg.errors import ParameterError, SamAmgError
 from napari_sam_amg.plugin.example import Proposal, proposal
+from napari_sam_amg.plugin.layout import paragraph
 from napari_sam_amg.plugin.planes import displayed_plane
 from napari_sam_amg.plugin.regions import to_plane
 from napari_sam_amg.plugin.section import Host, Section
@@ -43,15 +42,7 @@ class Sizing(Section):
             tooltip="<qt>Set points, crops and area limits as proposed.</qt>",
         )
         self.example = Label(name="example", value="")
-        self.example.native.setWordWrap(True)
-        self.example.native.setAlignment(Qt.AlignmentFlag.AlignTop)
-        policy = QSizePolicy.Policy
-        self.example.native.setSizePolicy(policy.Ignored, policy.Preferred)
-        words = QWidget()
-        column = QVBoxLayout(words)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.example.native)
-        self.rows = [(self.draw_example, self.apply_example), words]
+        self.rows = [(self.draw_example, self.apply_example), paragraph(self.example)]
         self._layer: Shapes | None = None
         self._proposal: Proposal | None = None
         self.draw_example.changed.connect(self._draw)

@@ -9,7 +9,7 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam_amg.errors import ParameterError, SamAmgError
-from napari_sam_amg.plugin.choice import renew_choices
+from napari_sam_amg.plugin.choice import LayerChoices, renew_choices
 from napari_sam_amg.plugin.regions import labels_region
 from napari_sam_amg.plugin.section import Host, Section
 
@@ -58,18 +58,13 @@ class Tools(Section):
         self.load_button.changed.connect(lambda: self._try(self._load))
         self.free_button.changed.connect(self._free)
         host.result_changed.connect(self._result_changed)
-        layers = host.viewer.layers.events
-        for event in (layers.inserted, layers.removed, layers.renamed):
-            event.connect(self._layers_changed)
+        self._follows = LayerChoices(host.viewer, self.keep_labels)
 
     def _choices(self, _: object = None) -> list[tuple[str, Any]]:
         result = self._host.result
         own = None if result is None else result.layer
         layers = [x for x in self._host.viewer.layers if isinstance(x, Labels) and x is not own]
         return [(_NONE, _NONE), *((layer.name, layer) for layer in layers)]
-
-    def _layers_changed(self, event: object = None) -> None:
-        renew_choices(self.keep_labels)
 
     def _result_changed(self) -> None:
         """Let a new result keep the chosen labels too."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.masks.nesting import depths
+from napari_sam_amg.masks.ragged import offsets, sums
 from napari_sam_amg.plugin.corrections import Corrections
 from napari_sam_amg.plugin.layers import (
     colours,
@@ -104,7 +105,7 @@ class Result:
     def existing(self, pixels: npt.NDArray[np.bool_] | None) -> None:
         self._existing = pixels
         if pixels is not None:  # counted once, so that each mask needs only its spans' ends
-            self._covered = np.concatenate([[0], np.cumsum(pixels, dtype=np.int64)])
+            self._covered = offsets(pixels.reshape(-1))
 
     def adopt(self, other: Result) -> None:
         """Show this result in the layer of an earlier one of the same layer and plane."""
@@ -167,9 +168,8 @@ class Result:
     def _on_existing(self, masks: Masks) -> npt.NDArray[np.float64]:
         """Return the share of each mask's pixels that belong to others."""
         spans = masks.store.spans
-        taken = self._covered[spans.start + spans.lengths] - self._covered[spans.start]
-        passed = np.concatenate([[0], np.cumsum(taken)])[spans.offsets]
-        share: npt.NDArray[np.float64] = np.diff(passed) / masks.areas
+        taken = self._covered[spans.stop] - self._covered[spans.start]
+        share: npt.NDArray[np.float64] = sums(taken, spans.offsets) / masks.areas
         return share
 
     def _corrected(self) -> tuple[Masks, Rows]:

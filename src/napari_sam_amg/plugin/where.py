@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox
 from napari.layers import Labels, Shapes
 
-from napari_sam_amg.plugin.choice import renew_choices
+from napari_sam_amg.plugin.choice import LayerChoices
 from napari_sam_amg.plugin.regions import labels_region, shapes_region, view_region
 from napari_sam_amg.plugin.section import Host, Section
 
@@ -39,9 +39,7 @@ class Where(Section):
             "if any is selected.</qt>",
         )
         self.rows = [self.where]
-        layers = host.viewer.layers.events
-        for event in (layers.inserted, layers.removed, layers.renamed):
-            event.connect(self._layers_changed)
+        self._follows = LayerChoices(host.viewer, self.where)
 
     def prepare(self, job: Job) -> Job:
         """Limit a job to the chosen region."""
@@ -57,9 +55,6 @@ class Where(Section):
             (_VIEW, _VIEW),
             *((layer.name, layer) for layer in layers),
         ]
-
-    def _layers_changed(self, event: object = None) -> None:
-        renew_choices(self.where)
 
 
 def region_of(chosen: Any, plane: Plane, viewer: napari.viewer.Viewer) -> Mask:
