@@ -13,7 +13,8 @@ cancel
     Hiera-L and random weights. p95 is to stay below 1 s.
 start
     What the plugin adds to napari's start: discovery of its manifest and import of the
-    widget's module in fresh interpreters, against napari alone. At most 20 ms.
+    widget's module in fresh interpreters, where napari's own imports are done. At most
+    20 ms. Opening the widget is not part of it: a user asks for that.
 """
 
 from __future__ import annotations
@@ -59,11 +60,14 @@ def _window(image: Any) -> tuple[Any, AmgWidget]:
 
 
 def _until(done: Callable[[], bool]) -> None:
-    from qtpy.QtWidgets import QApplication
+    """Let the window's own event loop run, as a user's does, until `done`."""
+    from qtpy.QtCore import QEventLoop, QTimer
 
-    while not done():
-        QApplication.processEvents()
-        time.sleep(0.002)  # as an idle window: it leaves the processor to the run
+    loop, timer = QEventLoop(), QTimer()
+    timer.setInterval(20)
+    timer.timeout.connect(lambda: loop.quit() if done() else None)
+    timer.start()
+    loop.exec()
 
 
 def gaps() -> None:
@@ -94,32 +98,46 @@ def gaps() -> None:
 
 def cost() -> None:
     """Print the worker's time over that of a direct call."""
+    from qtpy.QtCore import QEventLoop
+
     from napari_sam_amg.plugin.jobs import Control
 
     viewer, widget = _window(_image())
     widget.points_per_side.value = 16
-    ratios = []
+    session = widget._session
+    run = session.run
+    seconds: list[float] = []
+
+    def timed(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = yield from run(*arguments)
+        seconds.append(time.perf_counter() - start)
+        return result
+
+    session.run = timed  # type: ignore[method-assign]
+    pairs = []
     for turn in range(_PAIRS + 1):
-        seconds = {}
+        pair = {}
         for kind in ("direct", "worker") if turn % 2 else ("worker", "direct"):
-            if widget._session._generator is not None:
-                widget._session._generator.clear_cache()
-            start = time.perf_counter()
+            if session._generator is not None:
+                session._generator.clear_cache()
             if kind == "direct":
-                for _ in widget._session.run(widget._job(widget.image), Control()):
+                for _ in session.run(widget._job(widget.image), Control()):
                     pass
             else:
-                ended: list[float] = []
-                worker = widget.run()
-                worker.returned.connect(lambda _, ended=ended: ended.append(time.perf_counter()))
-                _until(lambda: widget._worker is None)
-            end = time.perf_counter() if kind == "direct" else ended[0]
-            seconds[kind] = end - start
+                loop = QEventLoop()
+                widget.run().finished.connect(loop.quit)
+                loop.exec()
+            pair[kind] = seconds.pop()
         if turn:  # the first loads the model
-            ratios.append(seconds["worker"] / seconds["direct"])
+            pairs.append(pair)
+    ratios = [pair["worker"] / pair["direct"] for pair in pairs]
+    fastest = min(p["worker"] for p in pairs) / min(p["direct"] for p in pairs)
     print(
-        f"worker over a direct call, {len(ratios)} pairs: median {statistics.median(ratios):.3f}, "
-        f"quartiles {np.percentile(ratios, 25):.3f} to {np.percentile(ratios, 75):.3f}"
+        f"worker over a direct call, {len(ratios)} pairs of about "
+        f"{statistics.median(p['direct'] for p in pairs):.1f} s: median "
+        f"{statistics.median(ratios):.3f}, quartiles {np.percentile(ratios, 25):.3f} to "
+        f"{np.percentile(ratios, 75):.3f}, fastest over fastest {fastest:.3f}"
     )
     viewer.close()
 
@@ -159,8 +177,10 @@ import time
 import napari, napari.layers, napari.viewer, napari.qt.threading, magicgui.widgets, superqt
 start = time.perf_counter()
 {what}
-import sys
+import os, sys
 sys.stdout.write(str(time.perf_counter() - start))
+sys.stdout.flush()
+os._exit(0)  # the viewer is not closed
 """
 _DISCOVER = (
     "from npe2 import PluginManifest; import napari_sam_amg, pathlib; "
@@ -168,11 +188,21 @@ _DISCOVER = (
 )
 
 
+_IMPORT = "import napari_sam_amg.plugin.widget"
+_OPEN = """
+viewer = napari.Viewer(show=False)
+start = time.perf_counter()
+from napari_sam_amg.plugin.widget import AmgWidget
+viewer.window.add_dock_widget(AmgWidget(viewer))
+"""
+
+
 def start() -> None:
     """Print what the plugin adds to napari's start and to the first opening."""
     for name, what in (
-        ("manifest (every start of napari)", _DISCOVER),
-        ("import of the widget (when it is opened)", "import napari_sam_amg.plugin.widget"),
+        ("manifest and import of the widget's module", f"{_DISCOVER}; {_IMPORT}"),
+        ("the manifest of these", _DISCOVER),
+        ("opening the widget, when the user asks for it", _OPEN),
     ):
         code = _START.format(what=what)
         times = [

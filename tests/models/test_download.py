@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import hashlib
-import http.server
 import os
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from _loopback import serving
 from _scale import scaled
 from napari_sam_amg.errors import DownloadError, ModelError
 from napari_sam_amg.models import ModelInfo, download, fetch, load_model, model_info, registry
@@ -28,29 +28,6 @@ DATA = bytes(range(256)) * 2000
 NAME = "sam2.1_hiera_tiny"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.hits.append(self.path)
-        if self.path.startswith("/moved/"):
-            return self._head(302, 0, ("Location", self.path.removeprefix("/moved")))
-        return self.server.answer(self, len(self.server.hits))
-
-    def _head(self, status: int, length: int | None, *headers: tuple[str, str]) -> None:
-        self.send_response(status)
-        for header in headers:
-            self.send_header(*header)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-
-    def give(self, data: bytes, *, length: int | None = None, status: int = 200) -> None:
-        self._head(status, len(data) if length is None else length)
-        self.wfile.write(data)
-
-    def log_message(self, *_args: object) -> None:
-        """Quiet."""
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _collected():
     yield
@@ -59,16 +36,8 @@ def _collected():
 
 @pytest.fixture
 def server():
-    """A server whose ``answer(handler, hit)`` a test sets; `hits` are the paths asked for."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as running:
-        running.hits = []
-        running.answer = lambda handler, _hit: handler.give(DATA)
-        running.handle_error = lambda *_args: None
-        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
-        thread.start()
+    with serving(DATA) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -360,7 +329,7 @@ def test_a_model_by_name_from_download_to_use(server, folder, monkeypatch, tmp_p
     load_model("served", device="cpu")
     assert server.hits == ["/served.pt"]
     # Between being fetched and being read, the file is replaced.
-    monkeypatch.setattr(loading, "fetch", lambda _info: folder / "served.pt")
+    monkeypatch.setattr(loading, "fetch", lambda _info, **_: folder / "served.pt")
     torch.save({"model": nano_weights, "x": 1}, folder / "served.pt")
     with pytest.raises(ModelError, match="is not the file that was asked for"):
         load_model("served", device="cpu")

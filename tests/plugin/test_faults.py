@@ -33,7 +33,7 @@ def quick(widget, small, monkeypatch):
 
 
 STAGES = {
-    "the layer": ("napari_sam_amg.plugin.widget.displayed_plane", OSError, None),
+    "the layer": ("napari_sam_amg.plugin.planes.displayed_plane", OSError, None),
     "the pixels": ("napari_sam_amg.plugin.planes.Plane.computed", OSError, "reading the image"),
     "the brightness": ("napari_sam_amg.plugin.look.Look.prepared", ValueError, "reading"),
     "the import": ("napari_sam_amg.plugin.session.open_triton_apart", ImportError, "loading"),

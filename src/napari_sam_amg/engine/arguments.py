@@ -35,7 +35,10 @@ def checked_floor(floor: float) -> float:
 
 
 def load(
-    model: str | Path | SAM2Base, device: str, parameters: dict[str, Any]
+    model: str | Path | SAM2Base,
+    device: str,
+    parameters: dict[str, Any],
+    folder: str | Path | None = None,
 ) -> tuple[SAM2Base, ModelInfo]:
     """Return the model and what is known of it; a model handed in stays as it is.
 
@@ -70,7 +73,7 @@ def load(
     if model in {info.name for info in list_models()}:
         # Refuse parameters that do not fit the recommendation before weights are read.
         resolved(model_info(str(model)), parameters)
-    loaded = resolve(model, device=device)
+    loaded = resolve(model, device=device, folder=folder)
     return loaded.model, loaded.info
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam_amg.engine.side_by_side import answers
 from napari_sam_amg.errors import DeviceError
 from napari_sam_amg.models.memory import is_out_of_memory
 
@@ -52,10 +53,20 @@ class Decoder:
         Of the crop.
     parameters : AmgParameters
         ``points_per_batch``, ``multimask_output`` and ``use_m2m`` count.
+    fast : bool
+        Matrix products in bfloat16.
     """
 
-    def __init__(self, model: SAM2Base, features: Features, parameters: AmgParameters) -> None:
+    def __init__(
+        self,
+        model: SAM2Base,
+        features: Features,
+        parameters: AmgParameters,
+        *,
+        fast: bool = False,
+    ) -> None:
         self._model = model
+        self._fast = fast
         self._features = features
         self._parameters = parameters
         on_cpu = features.embedding.device.type == "cpu"
@@ -90,23 +101,24 @@ class Decoder:
     def _in_groups(
         self, coordinates: torch.Tensor, hints: torch.Tensor | None, *, multimask_output: bool
     ) -> Decoded:
+        def decode(start: int) -> tuple[torch.Tensor, torch.Tensor]:
+            group = slice(start, start + self._group)
+            return self._decode_group(
+                coordinates[group], None if hints is None else hints[group], multimask_output
+            )
+
         done: list[tuple[torch.Tensor, torch.Tensor]] = []
         start = 0
         while start < len(coordinates):
-            group = slice(start, start + self._group)
+            starts = range(start, len(coordinates), self._group)
             try:
-                decoded = self._decode_group(
-                    coordinates[group],
-                    None if hints is None else hints[group],
-                    multimask_output,
-                )
+                for decoded in answers(decode, starts, coordinates.device, fast=self._fast):
+                    done.append(decoded)
+                    start += self._group
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(error)
-                continue
-            done.append(decoded)
-            start += self._group
         return Decoded(torch.cat([d[0] for d in done]), torch.cat([d[1] for d in done]))
 
     def _halve(self, error: BaseException) -> None:

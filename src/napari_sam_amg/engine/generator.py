@@ -57,6 +57,9 @@ class AutomaticMaskGenerator:
         profile's percentiles.
     gamma : float
         Exponent of the brightness between these values, as napari's; 1 changes nothing.
+    model_folder : str or Path, optional
+        Where fetched models are kept, instead of ``NAPARI_SAM_AMG_MODELS`` or the user's
+        cache.
     **parameters
         Any of `AmgParameters`. What is not given is the model's recommendation for a
         name or path, and sam2's default otherwise.
@@ -89,13 +92,14 @@ class AutomaticMaskGenerator:
         precision: Precision = "exact",
         contrast: tuple[float, float] | None = None,
         gamma: float = 1.0,
+        model_folder: str | Path | None = None,
         **parameters: Any,
     ) -> None:
         AmgParameters(**parameters)  # wrong ones are refused before anything is loaded
         self._precision = checked_precision(precision)
         self._contrast = None if contrast is None else check_contrast(contrast)
         self._gamma = check_gamma(gamma)
-        self.model, self.info = load(model, device, parameters)
+        self.model, self.info = load(model, device, parameters, model_folder)
         self.parameters = resolved(self.info, parameters)
         self._lock = threading.Lock()
         self._cache = FeatureCache()
@@ -279,13 +283,13 @@ class AutomaticMaskGenerator:
     def _iterate(
         self, run: Run, result: Any, should_stop: Callable[[], bool] | None
     ) -> Iterator[Step[Any]]:
+        fast = self._precision == "fast"
         calls = ModelCalls(
             lambda rgb: self._encode(rgb, should_stop),
-            lambda features: Decoder(self.model, features, self.parameters),
+            lambda features: Decoder(self.model, features, self.parameters, fast=fast),
             self._decode,
         )
         stages = run.stages(calls)
-        fast = self._precision == "fast"
         for done in range(1, run.total):
             with undisturbed(self.device, fast=fast):
                 stage = next(stages)

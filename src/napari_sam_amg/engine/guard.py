@@ -34,11 +34,7 @@ def undisturbed(device: torch.device, *, fast: bool) -> Iterator[None]:
     DeviceError
         If memory runs out.
     """
-    with (
-        torch.no_grad(),
-        usual_defaults(),
-        torch.autocast(device.type, torch.bfloat16, enabled=fast),
-    ):
+    with settings(device, fast=fast):
         try:
             yield
         except (RuntimeError, MemoryError) as error:
@@ -48,3 +44,14 @@ def undisturbed(device: torch.device, *, fast: bool) -> Iterator[None]:
                 f"{device} has too little memory for this image and model ({error}): close other "
                 "programs that use it, take a smaller model, or use the CPU"
             ) from error
+
+
+@contextlib.contextmanager
+def settings(device: torch.device, *, fast: bool) -> Iterator[None]:
+    """Set torch up as `undisturbed` does, for the calling thread, and change no error."""
+    with (
+        torch.no_grad(),
+        usual_defaults(),
+        torch.autocast(device.type, torch.bfloat16, enabled=fast),
+    ):
+        yield

@@ -46,11 +46,14 @@ class _TooLongError(Exception):
     pass
 
 
-def model_folder() -> Path:
-    """Return the folder of fetched models: ``NAPARI_SAM_AMG_MODELS``, or the user's cache."""
+def model_folder(folder: str | Path | None = None) -> Path:
+    """Return the folder of fetched models.
+
+    `folder` if one is given, else ``NAPARI_SAM_AMG_MODELS``, else the user's cache.
+    """
     import pooch
 
-    chosen = os.environ.get(FOLDER_VARIABLE)
+    chosen = folder or os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("napari-sam-amg"))
 
 
@@ -81,7 +84,11 @@ def file_name(info: ModelInfo) -> str:
 
 
 def fetch(
-    info: ModelInfo, *, progress: Progress | None = None, cancel: Cancel | None = None
+    info: ModelInfo,
+    *,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
 ) -> Path:
     """Return the path of a model's file, downloading it if it is not there yet.
 
@@ -89,6 +96,8 @@ def fetch(
     ----------
     info : ModelInfo
         With a URL.
+    folder : str or Path, optional
+        Where it is kept; see `model_folder`.
     progress : callable, optional
         Called with bytes done and bytes in total (0 if unknown) after every 64 KiB.
     cancel : callable, optional
@@ -109,7 +118,7 @@ def fetch(
     import pooch
 
     url = download_url(info)
-    path = model_folder() / file_name(info)
+    path = model_folder(folder) / file_name(info)
     try:
         if path.is_file():
             if pooch.file_hash(str(path)) == info.sha256:

@@ -44,6 +44,7 @@ def load_model(
     *,
     device: str | torch.device = "auto",
     architecture: str | None = None,
+    folder: str | Path | None = None,
 ) -> SAM2Base:
     """Load a SAM 2 model.
 
@@ -57,6 +58,9 @@ def load_model(
     architecture : str, optional
         Key of ``ARCHITECTURES`` for a checkpoint, instead of the one recognised from its
         tensors.
+    folder : str or Path, optional
+        Where fetched models are kept, instead of ``NAPARI_SAM_AMG_MODELS`` or the user's
+        cache.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def load_model(
     DeviceError
         If the device does not exist or has too little memory.
     """
-    return resolve(name_or_path, device=device, architecture=architecture).model
+    return resolve(name_or_path, device=device, architecture=architecture, folder=folder).model
 
 
 def resolve(
@@ -80,6 +84,7 @@ def resolve(
     *,
     device: str | torch.device = "auto",
     architecture: str | None = None,
+    folder: str | Path | None = None,
 ) -> LoadedModel:
     """Load a model with what is known about it; arguments and errors as `load_model`."""
     where = choose_device(device)
@@ -90,7 +95,7 @@ def resolve(
     if _is_path(model):
         loaded = _from_path(Path(model).expanduser(), architecture)
     else:
-        loaded = _from_registry(model_info(str(model)))
+        loaded = _from_registry(model_info(str(model)), folder)
     log.info("%s: %s, sha256 %s", loaded.info.name, loaded.info.architecture, loaded.info.sha256)
     return replace(loaded, model=_move(loaded.model, where))
 
@@ -107,7 +112,7 @@ def _is_path(model: str | Path) -> bool:
         return looks
 
 
-def _from_registry(info: ModelInfo) -> LoadedModel:
+def _from_registry(info: ModelInfo, folder: str | Path | None) -> LoadedModel:
     if info.url is None:
         try:
             with embedded_file(".safetensors").open("rb") as file:
@@ -118,7 +123,7 @@ def _from_registry(info: ModelInfo) -> LoadedModel:
                 f"({error.strerror}): the installation is damaged; install napari-sam-amg again"
             ) from error
     else:
-        path = fetch(info)
+        path = fetch(info, folder=folder)
         with open_regular(path) as file:
             checkpoint = read_checkpoint(file, str(path), expected_sha256=info.sha256)
     architecture = ARCHITECTURES[info.architecture]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STAGES = {
     "read": "reading the image",
     "load": "loading the model",
+    "download": "downloading the model",
     "encode": "encoding the image",
     "decode": "asking the model at the points",
     "select": "selecting masks",
@@ -32,6 +33,7 @@ STAGES = {
 
 HINTS = {
     "read": "check that the layer's data can be read, for example with layer.data[...]",
+    "download": "check the connection, or choose the embedded model nuclei-nano",
     "load": "choose the embedded model nuclei-nano to see whether the rest works",
     "encode": "try another device or a smaller region",
     "decode": "try fewer points per batch or another device",
@@ -52,6 +54,7 @@ class Job:
     parameters: Mapping[str, Any]
     look: Look | None = None
     region: npt.NDArray[np.bool_] | None = None
+    model_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Progress:
     Attributes
     ----------
     done, total : int
-        Steps; `total` is 0 until it is known.
+        Steps, or bytes of a download; `total` is 0 until it is known.
     stage : str
         Key of `STAGES`: what is being done.
     elapsed, remaining : float

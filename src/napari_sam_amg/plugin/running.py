@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
@@ -10,7 +9,8 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QApplication
 
 from napari_sam_amg.errors import RunError, SamAmgError
-from napari_sam_amg.plugin.jobs import STAGES, Control, Found, Job, Progress, fault
+from napari_sam_amg.plugin.jobs import Control, Found, Job, Progress, fault
+from napari_sam_amg.plugin.reporting import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +47,7 @@ class Runner:
         self._session = session
         self._found = found
         self._control = Control()
+        self._report = Report(panel)
         self.worker: GeneratorWorker[Any, Any, Any] | None = None
         application = QApplication.instance()
         if application is not None:
@@ -87,6 +88,7 @@ class Runner:
         worker.aborted.connect(lambda: self._say("Cancelled."))
         worker.finished.connect(self._ended)
         self._show(running=True)
+        self._report.begin(worker, lambda text: None if control.stopping else self._say(text))
         worker.start()
         return worker
 
@@ -117,9 +119,6 @@ class Runner:
         panel = self._panel
         panel.run_button.enabled = panel.all_button.enabled = not running
         panel.cancel_button.enabled = panel.keep_button.enabled = running
-        panel.progress.visible = running
-        if running:
-            panel.progress.max, panel.progress.value = 0, 0
 
     def _yielded(self, news: Progress | Found) -> None:
         if self._gone:
@@ -128,16 +127,7 @@ class Runner:
         if isinstance(news, Found):
             self._deliver(news.job, news.proposals)
             return
-        bar = getattr(self.worker, "pbar", None)
-        if news.total:
-            self._panel.progress.max = news.total
-            self._panel.progress.value = news.done
-            if bar is not None:
-                bar.total = news.total
-        left = "" if math.isnan(news.remaining) else f", {news.remaining:.0f} s left"
-        if not self._control.stopping:
-            which = f"{news.image}: " if news.image else ""
-            self._say(f"{which}{STAGES[news.stage]}, {news.elapsed:.0f} s{left}".capitalize())
+        self._report.take(news)
 
     def _returned(self, jobs: Sequence[Job], result: Any) -> None:
         if self._gone:
@@ -162,4 +152,5 @@ class Runner:
 
     def _ended(self) -> None:
         self.worker = None
+        self._report.end()
         self._show(running=False)

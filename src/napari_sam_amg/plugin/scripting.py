@@ -55,6 +55,7 @@ def segment_layer(
         As `AutomaticMaskGenerator` does.
     """
     from napari_sam_amg.plugin.planes import displayed_plane
+    from napari_sam_amg.plugin.preferences import preferred_model_folder
     from napari_sam_amg.plugin.triton_guard import open_triton_apart
     from napari_sam_amg.plugin.tuning import Result
     from napari_sam_amg.plugin.where import region_of
@@ -68,6 +69,7 @@ def segment_layer(
         device=device,
         precision=precision,
         contrast=contrast,
+        model_folder=preferred_model_folder(),
         **parameters,
     )
     if region is not None and not isinstance(region, np.ndarray):

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import Cancelled, RunError, SamAmgError
+from napari_sam_amg.models.registry import list_models
+from napari_sam_amg.plugin.downloads import downloading
 from napari_sam_amg.plugin.jobs import Control, Found, Job, Progress, fault
 from napari_sam_amg.plugin.triton_guard import open_triton_apart
 
@@ -31,15 +33,31 @@ class Session:
         open_triton_apart()
         from napari_sam_amg.engine import AutomaticMaskGenerator
 
-        key = (str(job.model), job.device, job.precision)
+        key = _key(job)
         with self._lock:
             if self._generator is None or self._key != key:
                 self._generator, self._key = None, None  # first free the memory
                 self._generator = AutomaticMaskGenerator(
-                    job.model, device=job.device, precision=job.precision
+                    job.model,
+                    device=job.device,
+                    precision=job.precision,
+                    model_folder=job.model_folder,
                 )
                 self._key = key
             return self._generator.configured(**job.parameters)
+
+    def _fetched(self, job: Job, control: Control, began: float) -> Generator[Progress]:
+        """Fetch the job's model, if it is one to be fetched and not loaded yet."""
+        info = next((m for m in list_models() if m.name == job.model and m.url), None)
+        with self._lock:
+            loaded = self._generator is not None and self._key == _key(job)
+        if info is None or loaded:
+            return
+        first = time.monotonic()
+        for done, total in downloading(info, job.model_folder, lambda: control.stopping):
+            yield _progress(began, done, total, "download" if done else "load", first)
+        if control.stopping:
+            raise Cancelled("the download was stopped; nothing was kept")
 
     def free_memory(self) -> None:
         """Forget the model and the encoder's output."""
@@ -77,6 +95,7 @@ class Session:
             image = None if job.region is not None else job.plane.computed()
             stage = "load"
             yield _progress(began, 0, 0, stage)
+            yield from self._fetched(job, control, began)
             generator = self.generator(job)
             stage = "read"
             region = None if job.region is None else generator.region(job.region)
@@ -157,6 +176,10 @@ class Session:
                 + "; ".join(faults)
             )
         return len(jobs)
+
+
+def _key(job: Job) -> tuple[Any, ...]:
+    return (str(job.model), job.device, job.precision)
 
 
 def _progress(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.models.architecture import ARCHITECTURES
+from napari_sam_amg.models.profiles import InputProfile
 from napari_sam_amg.models.registry import model_info
 from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
 from napari_sam_amg.plugin.panel import CUSTOM, PRESETS
@@ -55,6 +57,25 @@ class Settings:
             If it cannot be used.
         """
         return AmgParameters(**self._values())
+
+    @property
+    def thresholds(self) -> dict[str, Any]:
+        """The parameters that act on a result at once, by name; errors as `parameters`."""
+        parameters = self.parameters
+        return {name: getattr(parameters, name) for name in LIVE}
+
+    @property
+    def profile(self) -> InputProfile:
+        """How the chosen model wants to see images; the usual one for a file of one's own."""
+        name = self._panel.model.value
+        return InputProfile() if name == CUSTOM else model_info(name).profile
+
+    @property
+    def input_size(self) -> int:
+        """Side of the chosen model's square input, in pixels; sam2's for a file of one's own."""
+        name = self._panel.model.value
+        kind = "sam2.1_hiera_tiny" if name == CUSTOM else model_info(name).architecture
+        return ARCHITECTURES[kind].image_size
 
     def _values(self) -> dict[str, Any]:
         values = {name: field.value for name, field in self._panel.fields.items()}

@@ -8,28 +8,6 @@ from magicgui.widgets import Container
 from psygnal import Signal
 
 from napari_sam_amg.errors import ImageError, ParameterError, SamAmgError
-from napari_sam_amg.models.architecture import ARCHITECTURES
-from napari_sam_amg.models.profiles import InputProfile
-from napari_sam_amg.models.registry import model_info
-from napari_sam_amg.parameters import AmgParameters
-from napari_sam_amg.plugin.choice import ImageChoice, image_layers
-from napari_sam_amg.plugin.clicks import Clicks
-from napari_sam_amg.plugin.closing import Closing
-from napari_sam_amg.plugin.jobs import Job
-from napari_sam_amg.plugin.looks import Looks
-from napari_sam_amg.plugin.panel import CUSTOM, Panel
-from napari_sam_amg.plugin.planes import displayed_plane
-from napari_sam_amg.plugin.preferences import preferences
-from napari_sam_amg.plugin.results import Results
-from napari_sam_amg.plugin.running import Runner
-from napari_sam_amg.plugin.saved_settings import load_settings, save_settings
-from napari_sam_amg.plugin.scores import Scores
-from napari_sam_amg.plugin.seeing import Seeing
-from napari_sam_amg.plugin.session import Session
-from napari_sam_amg.plugin.settings import LIVE, Settings
-from napari_sam_amg.plugin.sizing import Sizing
-from napari_sam_amg.plugin.tools import Tools
-from napari_sam_amg.plugin.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,15 +18,10 @@ if TYPE_CHECKING:
     from napari.qt.threading import GeneratorWorker
 
     from napari_sam_amg.masks import Proposals
-    from napari_sam_amg.plugin.section import Section
+    from napari_sam_amg.models.profiles import InputProfile
+    from napari_sam_amg.parameters import AmgParameters
+    from napari_sam_amg.plugin.jobs import Job
     from napari_sam_amg.plugin.tuning import Result
-
-
-BEFORE: tuple[type[Section], ...] = (Seeing, Where)
-"""Parts of the form above the parameters: what is looked at."""
-
-AFTER: tuple[type[Section], ...] = (Sizing, Scores, Looks, Clicks, Tools)
-"""Parts of the form below the parameters: what is done with a result, and tools."""
 
 
 class AmgWidget(Container[Any]):
@@ -72,31 +45,22 @@ class AmgWidget(Container[Any]):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(labels=False)
         self._viewer = viewer
-        self._session = Session()
-        self._results = Results(viewer)
-        preferred = preferences()
-        recommended = AmgParameters(**model_info(preferred["model"]).recommended)
-        before = [section(self) for section in BEFORE]
-        after = [section(self) for section in AFTER]
-        self._sections = (*before, *after)
-        self._panel = Panel(
-            lambda _: image_layers(viewer), dict(recommended), before=before, after=after
-        )
-        self._named = {w.name: w for w in self._panel.head} | self._panel.fields
-        self._named |= {w.name: w for section in self._sections for w in section.fields}
+        # What it is made of is imported when it is opened: napari's start waits for nothing.
+        from napari_sam_amg.plugin.assembly import assemble
+        from napari_sam_amg.plugin.results import Results
+        from napari_sam_amg.plugin.session import Session
+
+        self._session, self._results = Session(), Results(viewer)
+        parts = assemble(self, self._session, self._found, self._settings_changed)
+        self._sections, self._panel = parts.sections, parts.panel
+        self._runner, self._settings = parts.runner, parts.settings
+        self._named = parts.named
         self.margins = (0, 0, 0, 0)
         # napari leaves room below a widget that does not want it.
         self.native.setSizePolicy(self._panel.native.sizePolicy())
         self.native.layout().addWidget(self._panel.native)
-        self._runner = Runner(self._panel, self._session, self._found)
-        for name, value in preferred.items():
-            self._named[name].value = value
-        self._settings = Settings(self._panel, self._settings_changed)
         self._connect()
-        self._choice = ImageChoice(viewer, self.image_layer)
-        for section in self._sections:
-            section.laid_out()
-        self._closing = Closing(self.native, self._taken_out)
+        self._watching = parts.watch(self.native, self._taken_out)
         self.say("Choose an image and press Run.")
 
     def __getattr__(self, name: str) -> Any:
@@ -135,22 +99,23 @@ class AmgWidget(Container[Any]):
     @property
     def profile(self) -> InputProfile:
         """How the chosen model wants to see images; the usual one for a file of one's own."""
-        name = self.model.value
-        return InputProfile() if name == CUSTOM else model_info(name).profile
+        return self._settings.profile
 
     @property
     def input_size(self) -> int:
         """Side of the chosen model's square input, in pixels; sam2's for a file of one's own."""
-        name = self.model.value
-        kind = "sam2.1_hiera_tiny" if name == CUSTOM else model_info(name).architecture
-        return ARCHITECTURES[kind].image_size
+        return self._settings.input_size
 
     def save_settings(self, path: str | Path) -> None:
         """Write what the form says to a JSON file; see `load_settings`."""
+        from napari_sam_amg.plugin.saved_settings import save_settings
+
         save_settings(self, path)
 
     def load_settings(self, path: str | Path) -> None:
         """Set the form to what `save_settings` wrote; SamAmgError if it cannot be used."""
+        from napari_sam_amg.plugin.saved_settings import load_settings
+
         load_settings(self, path)
 
     def set_parameters(self, values: Mapping[str, Any]) -> None:
@@ -210,6 +175,8 @@ class AmgWidget(Container[Any]):
         SamAmgError
             As `run`.
         """
+        from napari_sam_amg.plugin.choice import image_layers
+
         layers = image_layers(self._viewer)
         return self._runner.start([self._job(layer) for layer in layers or [None]])
 
@@ -222,6 +189,10 @@ class AmgWidget(Container[Any]):
         self._session.free_memory()
 
     def _job(self, layer: Image | None) -> Job:
+        from napari_sam_amg.plugin.jobs import Job
+        from napari_sam_amg.plugin.planes import displayed_plane
+        from napari_sam_amg.plugin.preferences import preferred_model_folder
+
         if layer is None:
             raise ImageError("there is no image layer: open an image first (File > Open)")
         job = Job(
@@ -230,6 +201,7 @@ class AmgWidget(Container[Any]):
             device=self.device.value,
             precision=self.precision.value,
             parameters=dict(self.parameters),
+            model_folder=preferred_model_folder(),
         )
         for section in self._sections:
             job = section.prepare(job)
@@ -266,8 +238,7 @@ class AmgWidget(Container[Any]):
         if self.result is None:
             return
         try:
-            parameters = self.parameters
-            masks = self.result.show(**{name: getattr(parameters, name) for name in LIVE})
+            masks = self.result.show(**self._settings.thresholds)
         except ParameterError as error:
             self.say(str(error))
             return
