@@ -3,8 +3,10 @@
 Run ``xvfb-run -a python benchmarks/retuning.py [--shown N] [--side PIXELS]``. No model is
 used: candidates are ellipses, three at each place as SAM 2 gives them, with random scores,
 plus a few that cover most of the image. Each figure counts from ``.value =`` until the
-layer's data and features are set and its refresh has returned; the last column adds what
-the window needs to draw.
+layer's data and features are set and its refresh has returned; the next column adds what
+the window needs to draw. The last rows, which do not count for "all": clicks that show other
+candidates, and the first threshold again while small regions are cleaned, whose first move
+cleans the masks.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from qtpy.QtWidgets import QApplication
 from masks import ellipses
 from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
 from napari_sam_amg.parameters import AmgParameters
+from napari_sam_amg.plugin.promotion import Promotion
 from napari_sam_amg.plugin.widget import AmgWidget
 
 SWEEPS = {
@@ -100,7 +103,29 @@ def main() -> None:
         everything += set_in
         _row(name, set_in, drawn_in, counts)
     _row("all", everything, [], [])
+    _clicks(widget, np.random.default_rng(1))
+    widget.min_mask_region_area.value = 50
+    set_in = []
+    for value in SWEEPS["pred_iou_thresh"]:
+        start = time.perf_counter()
+        widget.pred_iou_thresh.value = value.item()
+        set_in.append(1000 * (time.perf_counter() - start))
+    _row("with small regions cleaned", set_in, [], [])
     viewer.close()
+
+
+def _clicks(widget: AmgWidget, rng: np.random.Generator) -> None:
+    """Time clicks that go through the candidates at places where a mask is shown."""
+    promotion = Promotion(widget.result)
+    set_in = []
+    for _ in range(15):
+        rows, columns = np.nonzero(widget.labels_layer.data)
+        at = rng.integers(len(rows))
+        for _ in range(3):
+            start = time.perf_counter()
+            promotion.promote(int(columns[at]), int(rows[at]))
+            set_in.append(1000 * (time.perf_counter() - start))
+    _row("clicks", set_in, [], [])
 
 
 def _row(name: str, set_in: list[float], drawn_in: list[float], shown: list[int]) -> None:

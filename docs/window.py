@@ -51,9 +51,38 @@ def taken(viewer: napari.Viewer, name: str) -> None:
     viewer.close()
 
 
+def dialog_taken(viewer: napari.Viewer, name: str) -> None:
+    """Take a picture of the screen while napari asks where to save the selected layer."""
+    import tempfile
+
+    import napari._qt.qt_viewer as asking
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QApplication, QFileDialog
+
+    def take() -> None:
+        dialog = QApplication.activeModalWidget()
+        if not isinstance(dialog, QFileDialog):
+            QTimer.singleShot(100, take)
+            return
+        dialog.setSidebarUrls([])
+        dialog.selectNameFilter(next(x for x in dialog.nameFilters() if "COCO JSON" in x))
+        dialog.selectFile("nuclei.json")
+        wait(lambda: False, 1)
+        QApplication.primaryScreen().grabWindow(0).save(str(IMAGES / name))
+        dialog.close()
+
+    with tempfile.TemporaryDirectory(prefix="results") as folder:
+        asking.get_save_history = lambda: [folder]
+        QTimer.singleShot(0, take)
+        viewer.window._qt_viewer._save_layers_dialog(selected=True)
+
+
 def main() -> None:
-    """Make both pictures."""
-    viewer, _ = opened(fluorescence)
+    """Make all pictures."""
+    viewer, widget = opened(fluorescence)
+    viewer.layers.selection.active = widget.labels_layer
+    dialog_taken(viewer, "saving.png")
+    viewer.layers.selection.active = widget.image_layer.value
     taken(viewer, "widget.png")
     viewer, widget = opened(tissue)
     widget.colour_by.value = "area"

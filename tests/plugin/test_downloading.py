@@ -175,7 +175,11 @@ def _fetching() -> list[threading.Thread]:
     ("news", "late", "text"),
     [
         ((0, 0, "read", 0.2, float("nan")), 0, "Reading the image, 0 s"),
-        ((3, 9, "decode", 4.0, 8.0), 1.5, "Asking the model at the points, 6 s, 6 s left"),
+        (
+            (3, 9, "decode", 4.0, 8.0),
+            1.5,
+            "Asking the model at the points, step 3 of 9, 6 s, 6 s left",
+        ),
         ((5_000_000, 0, "download", 2, float("nan")), 0, "Downloading the model, 5 MB, 2 s"),
         (
             (78_000_000, 156_008_466, "download", 3.0, 3.1),

@@ -20,6 +20,7 @@ from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_sam_amg.masks.selection import Cleaned
     from napari_sam_amg.masks.store import MaskStore
     from napari_sam_amg.masks.table import MaskTable
 
@@ -84,12 +85,22 @@ class Proposals(ScoredMasks):
         self.parameters = parameters
         self.floor = float(floor)
         self.provenance: dict[str, Any] = copy.deepcopy(dict(provenance or {}))
+        self._cleaned: tuple[int, dict[int, Cleaned]] = (0, {})
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory held."""
         columns = (self.area_high, self.area_low, self.crop_index, self.crop_boxes_all)
         return super().nbytes + sum(c.nbytes for c in columns)
+
+    def cleaned(self, min_area: int) -> dict[int, Cleaned]:
+        """Return candidates cleaned of small regions, by row, as far as that was done before.
+
+        Those of the last `min_area` are kept, so that other thresholds need not do it again.
+        """
+        if self._cleaned[0] != min_area:
+            self._cleaned = (min_area, {})
+        return self._cleaned[1]
 
     def select(self, **thresholds: Any) -> Masks:
         """Select masks, as a fresh run with these thresholds would, without the model.

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 
+Cleaned = tuple[int, int, npt.NDArray[np.bool_], bool]
+"""Left, top, pixels, and whether cleaning changed them."""
+
+_REMEMBERED = 1 << 16
+"""Pixels of the largest window that is kept for the next move of a slider."""
+
 _EDGE = 20
 """How near to a crop's edge a box is cut off, in pixels; sam2's own."""
 
@@ -79,7 +85,10 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
     store = proposals.store.take(rows)
     if p.min_mask_region_area > 0:
         threshold = max(p.box_nms_thresh, p.crop_nms_thresh)
-        kept, store = without_small_regions(store, p.min_mask_region_area, threshold)
+        known = proposals.cleaned(p.min_mask_region_area)
+        kept, store = without_small_regions(
+            store, p.min_mask_region_area, threshold, names=rows, known=known
+        )
         rows = keep("min_mask_region_area", rows[kept])
     for step, wanted in _wishes(p).items():
         kept = np.flatnonzero(wanted(store))
@@ -90,7 +99,12 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
 
 
 def without_small_regions(
-    store: MaskStore, min_area: int, threshold: float
+    store: MaskStore,
+    min_area: int,
+    threshold: float,
+    *,
+    names: Rows | None = None,
+    known: dict[int, Cleaned] | None = None,
 ) -> tuple[Rows, MaskStore]:
     """Clean masks of small holes and islands, then of duplicates that appear by it.
 
@@ -105,6 +119,10 @@ def without_small_regions(
         Regions of fewer pixels are removed.
     threshold : float
         Of the boxes' intersection over union.
+    names : ndarray, int64, optional
+        Of each mask, by which `known` has it.
+    known : dict, optional
+        Masks cleaned earlier with the same `min_area`; small ones are added.
 
     Returns
     -------
@@ -113,17 +131,22 @@ def without_small_regions(
     store : MaskStore
         Their cleaned pixels.
     """
+    known = {} if known is None else known
     cleaned, unchanged = [], []
-    for index in range(len(store)):
-        left, top = store.windows[index, :2].tolist()
-        left, top, window, changed = clean(
-            store.window(index), left=left, top=top, shape=store.shape, min_area=min_area
-        )
-        cleaned.append((left, top, window))
-        unchanged.append(not changed)
-    result = MaskStore.from_windows(store.shape, cleaned)
-    kept = suppress(result.boxes, np.array(unchanged, dtype=np.float32), threshold)
-    return kept, result.take(kept)
+    for index, name in enumerate(range(len(store)) if names is None else names.tolist()):
+        result = known.get(name)
+        if result is None:
+            left, top = store.windows[index, :2].tolist()
+            result = clean(
+                store.window(index), left=left, top=top, shape=store.shape, min_area=min_area
+            )
+            if result[2].size <= _REMEMBERED:
+                known[name] = result
+        cleaned.append(result[:3])
+        unchanged.append(not result[3])
+    new = MaskStore.from_windows(store.shape, cleaned)
+    kept = suppress(new.boxes, np.array(unchanged, dtype=np.float32), threshold)
+    return kept, new.take(kept)
 
 
 def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:

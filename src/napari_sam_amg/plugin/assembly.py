@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.models.registry import model_info
 from napari_sam_amg.parameters import AmgParameters
+from napari_sam_amg.plugin.areas import Areas
 from napari_sam_amg.plugin.choice import ImageChoice, image_layers
 from napari_sam_amg.plugin.clicks import Clicks
 from napari_sam_amg.plugin.closing import Closing
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 BEFORE: tuple[type[Section], ...] = (Seeing, Where)
 """Parts of the form above the parameters: what is looked at."""
 
-AFTER: tuple[type[Section], ...] = (Sizing, Scores, Looks, Clicks, Tools)
+AFTER: tuple[type[Section], ...] = (Sizing, Scores, Areas, Looks, Clicks, Tools)
 """Parts of the form below the parameters: what is done with a result, and tools."""
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from napari_sam_amg.errors import WriteError
 from napari_sam_amg.masks import Masks, MaskStore, MaskTable
-from napari_sam_amg.plugin.layers import MASKS
+from napari_sam_amg.plugin.layers import LEFT_OUT, MASKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 Window = tuple[int, int, npt.NDArray[np.bool_]]
 
 
-def masks_of_plane(data: npt.NDArray[Any], masks: Masks | None) -> Masks:
+def masks_of_plane(
+    data: npt.NDArray[Any],
+    masks: Masks | None,
+    left_out: npt.NDArray[np.bool_] | None = None,
+) -> Masks:
     """Turn a label image that a user may have edited into masks.
 
     Parameters
@@ -26,6 +30,8 @@ def masks_of_plane(data: npt.NDArray[Any], masks: Masks | None) -> Masks:
         The layer's pixels now; 0 is background, negative values too.
     masks : Masks, optional
         What was drawn into the layer, if we did that.
+    left_out : ndarray, bool, HxW, optional
+        Where nothing was drawn.
 
     Returns
     -------
@@ -39,6 +45,8 @@ def masks_of_plane(data: npt.NDArray[Any], masks: Masks | None) -> Masks:
     if masks is None or masks.shape != data.shape:
         return _from_labels(data, np.unique(data[data > 0]))
     drawn = masks.to_labels()
+    if left_out is not None and left_out.shape == drawn.shape:
+        drawn[left_out] = 0
     differs = data != drawn
     if not differs.any():
         return masks
@@ -72,11 +80,13 @@ def masks_of_layer(data: Any, meta: Mapping[str, Any]) -> list[tuple[str, Masks]
     shape = tuple(data.shape)
     if len(shape) < 2:
         raise WriteError(f"layer {name!r} has {len(shape)} dimension: a label image needs two")
-    made = (meta.get("metadata") or {}).get(MASKS)
+    metadata = meta.get("metadata") or {}
+    made = metadata.get(MASKS)
     # The plane of a run lies across the axes that have the length 1.
     long = [axis for axis, length in enumerate(shape) if length > 1]
-    if isinstance(made, Masks) and np.prod(shape) == np.prod(made.shape):
-        return [(name, masks_of_plane(np.asarray(data).reshape(made.shape), made))]
+    if isinstance(made, Masks) and [n for n in shape if n > 1] == [n for n in made.shape if n > 1]:
+        plane = np.asarray(data).reshape(made.shape)
+        return [(name, masks_of_plane(plane, made, metadata.get(LEFT_OUT)))]
     if len(long) <= 2:
         kept = [shape[axis] for axis in long] if len(long) == 2 else list(shape[-2:])
         return [(name, masks_of_plane(np.asarray(data).reshape(kept), None))]

@@ -68,9 +68,14 @@ class OptionalInt(LineEdit):
     def set_value(self, value: Any) -> None:
         """Set a number, or None."""
         low, high = self._range
-        if value is not None and value != "" and not low <= int(value) <= high:
-            raise ParameterError(f"{self.name}={value}: allowed are {low} to {high}, or None")
-        super().set_value("" if value is None else str(value))
+        if value is None or value == "":
+            super().set_value("")
+            return
+        if int(value) != float(value) or not low <= int(value) <= high:
+            raise ParameterError(
+                f"{self.name}={value}: allowed are whole numbers from {low} to {high}, or None"
+            )
+        super().set_value(str(int(value)))
 
     def _on_value_change(self, value: Any = None) -> None:
         # magicgui takes None for "no event"; here it is a value like any other.

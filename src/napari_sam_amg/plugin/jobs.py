@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam_amg.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -95,6 +95,8 @@ class Control:
 
     _stop: threading.Event = field(default_factory=threading.Event)
     keep: bool = False
+    abandoned: Callable[[], bool] = lambda: False
+    """Whether napari itself wants the worker to end."""
 
     def cancel(self, *, keep: bool) -> None:
         """End the run at the next chance; with `keep`, with what it found so far."""
@@ -104,7 +106,7 @@ class Control:
     @property
     def stopping(self) -> bool:
         """Whether the run is to end."""
-        return self._stop.is_set()
+        return self._stop.is_set() or self.abandoned()
 
 
 def fault(stage: str, job: Job, error: Exception) -> RunError:

@@ -7,19 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam_amg.plugin.placement import placement
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
     import pandas as pd
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_sam_amg.masks import Masks
-    from napari_sam_amg.plugin.planes import Plane
 
 PROVENANCE = "napari_sam_amg"
 """Key in ``layer.metadata``: what made the result, as `Masks.provenance`."""
 
 MASKS = "napari_sam_amg_masks"
 """Key in ``layer.metadata``: the `Masks`, with all their overlapping pixels."""
+
+PREVIEW = "napari_sam_amg_preview"
+"""Key in ``layer.metadata`` of what the model sees of another layer."""
+
+LEFT_OUT = "napari_sam_amg_left_out"
+"""Key in ``layer.metadata``: pixels (bool, HxW) where no mask was drawn; None for nowhere."""
 
 _COLOURS = 4093
 _MAX_COLOURS = 1 << 16
@@ -53,17 +62,27 @@ def layer_features(table: pd.DataFrame, pixel_area: float | None = None) -> pd.D
     return pd.DataFrame(columns)
 
 
-def pixel_area_um2(plane: Plane) -> float | None:
-    """Return the area of a pixel in square micrometres; None where units are unknown."""
+def pixel_area_um2(keywords: Mapping[str, Any], axes: Sequence[int]) -> float | None:
+    """Return the area of a pixel in square micrometres; None where units are unknown.
+
+    Parameters
+    ----------
+    keywords : mapping
+        Of a layer: ``scale`` and ``units``, as napari has them or by their names.
+    axes : sequence of int
+        Those of the plane.
+    """
     import pint
 
+    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
     area = 1.0
-    for axis in plane.axes:
-        unit = plane.keywords["units"][axis]
+    for axis in axes:
         try:
-            length = (float(plane.keywords["scale"][axis]) * unit).to("micrometer").magnitude
-        except (pint.DimensionalityError, AttributeError):
+            unit = registry.Unit(str(keywords["units"][axis]))
+            length = registry.Quantity(float(keywords["scale"][axis]), unit).to("micrometer")
+        except (pint.DimensionalityError, pint.UndefinedUnitError, AttributeError, KeyError):
             return None
+        length = length.magnitude
         area *= abs(float(length))
     return area
 
@@ -114,16 +133,30 @@ def _palette() -> npt.NDArray[Any]:
     return np.asarray(label_colormap(_COLOURS).colors)[1:]
 
 
-def layer_metadata(masks: Masks) -> dict[str, Any]:
-    """Return what a Labels layer carries beside its pixels."""
-    return {PROVENANCE: masks.provenance, MASKS: masks}
+def layer_metadata(masks: Masks, existing: npt.NDArray[np.bool_] | None = None) -> dict[str, Any]:
+    """Return what a Labels layer carries beside its pixels.
+
+    Parameters
+    ----------
+    masks : Masks
+    existing : ndarray, bool, HxW, optional
+        Pixels that were left to others when the masks were drawn.
+    """
+    return {PROVENANCE: masks.provenance, MASKS: masks, LEFT_OUT: existing}
 
 
 def layer_tuple(masks: Masks, *, name: str) -> tuple[npt.NDArray[Any], dict[str, Any], str]:
-    """Return masks as napari's (data, keywords, "labels")."""
+    """Return masks as napari's (data, keywords, "labels"), where they lay when they were saved."""
     labels, table = masks.labels_and_features()
-    meta = {"name": name, "features": layer_features(table), "metadata": layer_metadata(masks)}
-    return labels, meta, "labels"
+    index, keywords = placement(masks)
+    axes = [axis for axis, where in enumerate(index) if where is not None]
+    meta = {
+        "name": name,
+        "features": layer_features(table, pixel_area_um2(keywords, axes)),
+        "metadata": layer_metadata(masks),
+        **keywords,
+    }
+    return labels[index], meta, "labels"
 
 
 def number_features(layer: Any) -> list[str]:

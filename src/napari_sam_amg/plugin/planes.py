@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam_amg.errors import ImageError
+from napari_sam_amg.plugin.placement import transform_json
 
 if TYPE_CHECKING:
     import napari.layers
@@ -55,6 +56,15 @@ class Plane:
     def axes(self) -> list[int]:
         """The layer's axes along which it lies: that of its rows, that of its columns."""
         return [axis for axis, where in enumerate(self.index) if isinstance(where, slice)]
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where it lies, so that a result can be put there again (JSON)."""
+        index = [None if isinstance(i, slice) else i for i in self.index]
+        return {
+            "index": index,
+            "factors": self.factors.tolist(),
+            **transform_json(self.keywords),
+        }
 
     def computed(self, window: tuple[slice, slice] | None = None) -> npt.NDArray[Any]:
         """Return the plane's pixels in memory, or those of a window; only they are computed.
@@ -117,6 +127,16 @@ def displayed_plane(
     shown = sorted(order[-2:])
     at = np.asarray(layer.world_to_data(viewer.dims.point)) / factors
     last = np.asarray(data.shape[: layer.ndim]) - 1
+    for axis in set(range(layer.ndim)) - set(shown):
+        if (
+            not -0.5
+            <= at[axis] * factors[axis]
+            <= last[axis] * factors[axis] + factors[axis] - 0.5
+        ):
+            raise ImageError(
+                f"layer {layer.name!r} has no plane where the viewer stands: axis {axis} is at "
+                f"{at[axis]:.6g}, the layer has 0 to {last[axis]}; move the slider"
+            )
     index: list[int | slice] = [
         slice(None) if axis in shown else int(np.clip(round(float(at[axis])), 0, last[axis]))
         for axis in range(layer.ndim)

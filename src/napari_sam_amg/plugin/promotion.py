@@ -34,6 +34,10 @@ class _Cycle:
         The row of the mask that they take the place of; its label on an edited layer.
     place : int
         Which one is shown; ``len(rows)`` where it is again as it was before.
+    edited : bool
+        Whether the layer was painted by hand when it began: candidates are painted, too.
+    changed : bool
+        Whether the candidate that is shown changed anything, so that it can be taken back.
     seen : ndarray
         The layer's pixels after the last click; if they are others now, it is over.
     """
@@ -43,6 +47,8 @@ class _Cycle:
     rows: npt.NDArray[np.int64]
     instead: int | None
     place: int
+    edited: bool
+    changed: bool
     seen: npt.NDArray[Any]
 
 
@@ -91,8 +97,8 @@ class Promotion:
             cycle = self._begin(x, y, add=add)
             if not len(cycle.rows):
                 return "No other candidate covers this place: try more points, or a lower floor."
-        elif cycle.place < len(cycle.rows):
-            self.undo()
+        elif cycle.place < len(cycle.rows) and cycle.changed:
+            self._take_back(edited=cycle.edited)
         cycle.place = (cycle.place + 1) % (len(cycle.rows) + 1)
         back = cycle.place == len(cycle.rows)
         if not back:
@@ -146,15 +152,18 @@ class Promotion:
         str
             What was done, for the user.
         """
-        result = self.result
-        if result.is_edited:
-            self._layer().undo()
-        elif result.corrections.can_undo:
-            result.corrections.undo()
-            result.update()
-        else:
+        edited = self.result.is_edited
+        if not edited and not self.result.corrections.can_undo:
             return "There is no correction to take back."
+        self._take_back(edited=edited)
         return "Taken back."
+
+    def _take_back(self, *, edited: bool) -> None:
+        if edited:
+            self._layer().undo()
+        else:
+            self.result.corrections.undo()
+            self.result.update()
 
     def label_at(self, x: int, y: int) -> int:
         """Return the label that is shown at a pixel, 0 if none."""
@@ -177,24 +186,39 @@ class Promotion:
         result, label = self.result, self.label_at(x, y)
         edited = result.is_edited
         rows = covering(result.proposals, x, y)
-        if not edited:  # else what is drawn there may be another mask
+        if edited:  # what is drawn there may be another mask than the run's
+            drawn = result.plane.flat(np.asarray(self._layer().data)) == label
+            rows = rows[[not _same(result, row, drawn) for row in rows.tolist()]]
+        else:
             rows = rows[~np.isin(rows, result.rows)]
         instead: int | None = None
         if label > 0 and not add:
             instead = label if edited else int(result.rows[label - 1])
-        return _Cycle(x, y, rows, instead, -1, np.empty(0))
+        return _Cycle(x, y, rows, instead, -1, edited, False, np.empty(0))
 
     def _show(self, cycle: _Cycle) -> None:
         result, row = self.result, int(cycle.rows[cycle.place])
-        if result.is_edited:
-            _paint(result, self._layer(), row, cycle.instead)
+        if cycle.edited:
+            cycle.changed = _paint(result, self._layer(), row, cycle.instead)
         else:
             result.corrections.promote(row, cycle.instead)
             result.update()
+            cycle.changed = True
 
 
-def _paint(result: Result, layer: napari.layers.Labels, row: int, label: int | None) -> None:
-    """Paint a candidate where nothing is, or only what it takes the place of."""
+def _same(result: Result, row: int, drawn: npt.NDArray[np.bool_]) -> bool:
+    """Whether a candidate has exactly the pixels that are drawn."""
+    store = result.proposals.store
+    if int(store.areas[row]) != np.count_nonzero(drawn):
+        return False
+    return bool(np.array_equal(store.full(row), drawn))
+
+
+def _paint(result: Result, layer: napari.layers.Labels, row: int, label: int | None) -> bool:
+    """Paint a candidate where nothing is, or only what it takes the place of.
+
+    Returns whether that changed any pixel: napari's undo knows only of what did.
+    """
     data = np.asarray(layer.data)
     number = label or max(int(data.max()), len(result.rows)) + 1
     if number > np.iinfo(data.dtype).max:
@@ -202,11 +226,14 @@ def _paint(result: Result, layer: napari.layers.Labels, row: int, label: int | N
     mask = result.plane.placed(result.proposals.store.full(row))
     old = data == number
     places = np.nonzero(old | (mask & (data == 0)))
-    layer.data_setitem(places, np.where(mask[places], number, 0).astype(data.dtype))
+    values = np.where(mask[places], number, 0).astype(data.dtype)
+    changed = bool((data[places] != values).any())
+    layer.data_setitem(places, values)
     if number >= len(layer.features):
         table = layer.features.reindex(range(number + 1))
         table["index"] = table["label"] = np.arange(number + 1)
         layer.features = table
+    return changed
 
 
 def _erase(layer: napari.layers.Labels, labels: npt.NDArray[np.int64]) -> int:

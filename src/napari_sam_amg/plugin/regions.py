@@ -22,17 +22,31 @@ _ROUND = 64
 _BLOCK = 1 << 20
 
 
-def view_region(plane: Plane) -> Mask:
+def view_region(plane: Plane, viewer: napari.viewer.Viewer) -> Mask:
     """Return the pixels of a plane that the canvas shows, a box around them if it is turned."""
-    layer = plane.layer
-    corners = np.asarray(layer.corner_pixels, dtype=float)
-    if layer.multiscale:
-        corners = corners * np.asarray(layer.downsample_factors[layer.data_level])
-    corners = (corners / plane.factors)[:, plane.axes]
     mask = np.zeros(plane.shape, dtype=np.bool_)
-    (top, left), (bottom, right) = np.maximum(np.floor(corners), 0).astype(int)
-    mask[top : bottom + 1, left : right + 1] = True
+    places = to_plane(plane, _view_corners(viewer), viewer)
+    if places is not None:
+        # A pixel reaches half a pixel to each side of its centre.
+        low = np.floor(places.min(axis=0) + 0.5).astype(int)
+        high = np.floor(places.max(axis=0) + 0.5).astype(int)
+        if (high >= 0).all() and (low < plane.shape).all():
+            (top, left), (bottom, right) = np.maximum(low, 0), high
+            mask[top : bottom + 1, left : right + 1] = True
     return _something(mask, "the view shows no pixel of the image: move it there")
+
+
+def _view_corners(viewer: napari.viewer.Viewer) -> npt.NDArray[np.float64]:
+    """Return the four corners of the canvas in the world."""
+    size = getattr(viewer, "canvas", viewer)
+    size = size.size if hasattr(size, "size") else viewer._canvas_size
+    camera = getattr(viewer, "scene", viewer).camera  # the viewer's own before napari 0.9
+    half = np.asarray(size, dtype=float) / camera.zoom / 2
+    centre = np.asarray(camera.center, dtype=float)[-2:]
+    corners = np.tile(np.asarray(viewer.dims.point, dtype=float), (4, 1))
+    shown = list(viewer.dims.displayed[-2:])
+    corners[:, shown] = centre + half * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
+    return corners
 
 
 def shapes_region(

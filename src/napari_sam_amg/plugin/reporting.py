@@ -60,6 +60,11 @@ class Report:
         if before is None or (news.total and not before.total):
             self.show()
 
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken so far, or took."""
+        return self._news.elapsed if self._news is not None else 0.0
+
     def end(self) -> None:
         """Follow the run no more."""
         self._worker = None
@@ -103,6 +108,8 @@ def sentence(news: Progress, late: float = 0.0) -> str:
     if news.stage == "download":
         size = f" of {news.total / 1e6:,.0f}" if news.total else ""
         parts.append(f"{news.done / 1e6:,.0f}{size} MB")
+    elif news.total:
+        parts.append(f"step {news.done} of {news.total}")
     parts.append(f"{news.elapsed + late:.0f} s")
     if not math.isnan(news.remaining):
         parts.append(f"{max(0.0, news.remaining - late):.0f} s left")

@@ -34,7 +34,7 @@ class Results:
         viewer.layers.events.removed.connect(self._forget)
 
     def add(self, plane: Plane, proposals: Proposals) -> Result:
-        """Take in what was found in a plane; it is not shown yet."""
+        """Take in what was found in a plane, as the current one; it is not shown yet."""
         result = Result(self._viewer, plane, proposals)
         earlier = self._of.get(plane.layer, self.current)
         if earlier is not None:

@@ -53,8 +53,16 @@ class Runner:
         if application is not None:
             application.aboutToQuit.connect(self._quitting)
 
-    def start(self, jobs: Sequence[Job]) -> GeneratorWorker[Any, Any, Any]:
+    def start(
+        self, jobs: Sequence[Job], failed: Sequence[str] = ()
+    ) -> GeneratorWorker[Any, Any, Any]:
         """Run one or more jobs, one after another.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+        failed : sequence of str
+            What is said at the end of images of which no job could be made.
 
         Returns
         -------
@@ -70,11 +78,10 @@ class Runner:
         if self.worker is not None:
             raise RunError("a run is on already: cancel it first, or wait for its end")
         self._control = control = Control()
-        one = len(jobs) == 1
+        one = len(jobs) == 1 and not failed
         worker = create_worker(
             self._session.run if one else self._session.run_all,
-            jobs[0] if one else jobs,
-            control,
+            *((jobs[0], control) if one else (jobs, control, failed)),
             _start_thread=False,
             _progress={
                 "total": 0,
@@ -82,10 +89,12 @@ class Runner:
             },
         )
         self.worker = worker
+        # napari's own ways to end a worker, such as closing its window, only set a flag.
+        control.abandoned = lambda: bool(worker.abort_requested)
         worker.yielded.connect(self._yielded)
-        worker.returned.connect(lambda result: self._returned(jobs, result))
-        worker.errored.connect(lambda error: self._say(str(error)))
-        worker.aborted.connect(lambda: self._say("Cancelled."))
+        worker.returned.connect(lambda result: self._returned(jobs[0] if one else None, result))
+        worker.errored.connect(lambda error: self._last_words(str(error)))
+        worker.aborted.connect(lambda: self._last_words("Cancelled."))
         worker.finished.connect(self._ended)
         self._show(running=True)
         self._report.begin(worker, lambda text: None if control.stopping else self._say(text))
@@ -101,12 +110,22 @@ class Runner:
         self._panel.cancel_button.enabled = self._panel.keep_button.enabled = False
 
     @property
+    def seconds(self) -> float:
+        """How long the last run has taken."""
+        return self._report.seconds
+
+    @property
     def _gone(self) -> bool:
         """Whether the window was closed: nothing of it can be shown any more."""
         return not isalive(self._panel.native)  # type: ignore[no-untyped-call]
 
     def _quitting(self) -> None:
         self._control.cancel(keep=False)
+
+    def _last_words(self, text: str) -> None:
+        """Show how a run ended; no news of it come after that."""
+        self._report.end()
+        self._say(text)
 
     def _say(self, text: str) -> None:
         if self._gone:
@@ -129,15 +148,16 @@ class Runner:
             return
         self._report.take(news)
 
-    def _returned(self, jobs: Sequence[Job], result: Any) -> None:
+    def _returned(self, job: Job | None, result: Any) -> None:
+        self._report.end()
         if self._gone:
             return
         if result is None:
             self._say("Cancelled.")
-        elif len(jobs) == 1:
-            self._deliver(jobs[0], result)
+        elif job is not None:
+            self._deliver(job, result)
         else:
-            self._say(f"Done: {result} of {len(jobs)} images.")
+            self._say(f"Done: {result} images, {self._report.seconds:.0f} s.")
 
     def _deliver(self, job: Job, proposals: Proposals) -> None:
         try:

@@ -135,10 +135,9 @@ class Scores(Section):
         result = self._host.result
         if result is None or result.selection is None:
             return
-        chosen = self._host.parameters
         for name, (plot, threshold) in self._plots.items():
             values = getattr(result.proposals, name)
-            plot.show_scores(values, result.rows, getattr(chosen, threshold))
+            plot.show_scores(values, result.rows, result.thresholds[threshold])
         counts = result.selection.removed.items()
         lost = [f"{count:,} {REASONS[step]}" for step, count in counts if count]
         removed = f"Not shown: {', '.join(lost)}." if lost else "All candidates are shown."

@@ -77,6 +77,9 @@ def segment_layer(
     part = None if region is None else generator.region(region)
     image = plane.computed(None if part is None else part.slices)
     proposals = generator.propose(image, name=plane.name, region=part)
+    proposals.provenance["plane"] = plane.provenance()
+    if contrast is None:  # as the widget has it
+        proposals.provenance["brightness"] = "plane"
     result = Result(viewer, plane, proposals)
     result.show()
     return result.layer

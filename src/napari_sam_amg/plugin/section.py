@@ -67,6 +67,9 @@ class Host(Protocol):
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Set parameters as the user would, by their names."""
 
+    def parameter_field(self, name: str) -> BaseValueWidget[Any]:
+        """Return the field of a parameter."""
+
     def say(self, text: str) -> None:
         """Show a sentence in the status line."""
 

@@ -10,6 +10,7 @@ from napari.qt.threading import create_worker
 
 from napari_sam_amg.errors import ImageError, SamAmgError
 from napari_sam_amg.plugin.choice import LayerChoices, image_layers
+from napari_sam_amg.plugin.layers import PREVIEW
 from napari_sam_amg.plugin.layout import show_row
 from napari_sam_amg.plugin.look import rgb_of
 from napari_sam_amg.plugin.picture import LAYERS, looked_at
@@ -191,6 +192,7 @@ class Seeing(Section):
             plane.placed(seen),
             rgb=True,
             name=f"{plane.name} as the model sees it",
+            metadata={PREVIEW: True},
             **plane.keywords,
         )
         self._host.viewer.layers.selection.active = plane.layer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import Cancelled, RunError, SamAmgError
@@ -116,12 +117,8 @@ class Session:
             )
             first = time.monotonic()
             for step in steps:
-                if step.result is not None:
-                    result: Proposals = step.result
-                    if job.look is not None:
-                        result.provenance.update(job.look.provenance())
-                    _ = result.store.spans  # found here, so that re-tuning need not wait
-                    return result
+                if step.result is not None and not control.stopping:
+                    return _ready(step.result, job)
                 partial = step.partial
                 if control.stopping:
                     break
@@ -133,12 +130,24 @@ class Session:
             raise
         except Exception as error:
             raise fault(stage, job, error) from error
-        return partial() if control.keep and partial is not None else None
+        if partial is None or not control.keep:
+            return None
+        try:
+            return _ready(partial(), job, partial=True)
+        except Exception as error:
+            raise fault("select", job, error) from error
 
     def run_all(
-        self, jobs: Sequence[Job], control: Control
+        self, jobs: Sequence[Job], control: Control, failed: Sequence[str] = ()
     ) -> Generator[Progress | Found, None, int | None]:
         """Run several jobs; a fault in one does not end the others.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+        control : Control
+        failed : sequence of str
+            What is said of further images, of which no job could be made.
 
         Yields
         ------
@@ -154,7 +163,7 @@ class Session:
         RunError
             At the end, if some failed: it names each with its fault.
         """
-        faults = []
+        faults = list(failed)
         for number, job in enumerate(jobs, start=1):
             image = f"{job.plane.name} ({number} of {len(jobs)})"
             run = self.run(job, control)
@@ -172,14 +181,29 @@ class Session:
                 return None
         if faults:
             raise RunError(
-                f"{len(faults)} of {len(jobs)} images failed, the others are done. "
+                f"{len(faults)} of {len(jobs) + len(failed)} images failed, the others are done. "
                 + "; ".join(faults)
             )
         return len(jobs)
 
 
+def _ready(found: Proposals, job: Job, *, partial: bool = False) -> Proposals:
+    """Complete what a run says of itself, and find what re-tuning would have to wait for."""
+    found.provenance["plane"] = job.plane.provenance()
+    if job.look is not None:
+        found.provenance.update(job.look.provenance())
+    if partial:
+        found.provenance["partial"] = True
+    _ = found.store.spans
+    return found
+
+
 def _key(job: Job) -> tuple[Any, ...]:
-    return (str(job.model), job.device, job.precision)
+    """Tell models apart: a file that was written anew is another one."""
+    written = None
+    if isinstance(job.model, Path) and job.model.is_file():
+        written = (job.model.stat().st_mtime_ns, job.model.stat().st_size)
+    return (str(job.model), written, job.device, job.precision)
 
 
 def _progress(

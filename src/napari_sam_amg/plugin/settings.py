@@ -97,13 +97,24 @@ class Settings:
         if not set(values) <= set(LIVE):
             self._changed(False)
 
+    def show(self, values: Mapping[str, Any]) -> None:
+        """Let the form say something, such as a result's thresholds; nothing acts on it."""
+        self._setting = True
+        try:
+            for name, value in values.items():
+                if self._panel.fields[name].value != value:
+                    self._panel.fields[name].value = value
+        finally:
+            self._setting = False
+
     def _recommended(self) -> AmgParameters:
         name = self._panel.model.value
         return AmgParameters(**({} if name == CUSTOM else model_info(name).recommended))
 
     def _model_changed(self, value: object = None) -> None:
         self._show_model()
-        self._apply({k: v for k, v in self._recommended() if k not in self.touched})
+        wanted = {**dict(self._recommended()), **PRESETS[self._panel.preset.value]}
+        self._apply({k: v for k, v in wanted.items() if k not in self.touched})
 
     def _show_model(self) -> None:
         name = self._panel.model.value
@@ -118,13 +129,8 @@ class Settings:
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         """Set fields without counting them as touched, and say so once."""
-        self._setting = True
-        try:
-            for name, value in values.items():
-                if self._panel.fields[name].value != value:
-                    self._panel.fields[name].value = value
-        finally:
-            self._setting = False
+        # None points per side: the points of one's own say that.
+        self.show({k: v for k, v in values.items() if (k, v) != ("points_per_side", None)})
         self._changed(True)
 
     def _field_changed(self, name: str) -> None:

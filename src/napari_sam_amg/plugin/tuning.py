@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam_amg.masks.features import visible_areas
 from napari_sam_amg.masks.nesting import depths
 from napari_sam_amg.masks.ragged import offsets, sums
 from napari_sam_amg.plugin.corrections import Corrections
@@ -61,6 +62,8 @@ class Result:
         What the thresholds leave, before corrections.
     corrections : Corrections
         What the user chose instead.
+    thresholds : dict
+        With which `show` was called last.
     nesting : {"all", "whole", "part", "sub-part"}
         Which masks are shown.
     colour_by : str or None
@@ -76,13 +79,14 @@ class Result:
         self.rows: Rows = np.empty(0, dtype=np.int64)
         self.selection: Selection | None = None
         self.corrections = Corrections()
+        self.thresholds: dict[str, Any] = {}
         self.nesting = NESTING[0]
         self.colour_by: str | None = None
         self._existing: npt.NDArray[np.bool_] | None = None
         self._covered: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._selected: Masks | None = None
         self._drawn: npt.NDArray[Any] | None = None
-        self._pixel_area = pixel_area_um2(plane)
+        self._pixel_area = pixel_area_um2(plane.keywords, plane.axes)
 
     @property
     def is_gone(self) -> bool:
@@ -94,7 +98,7 @@ class Result:
         """Whether the layer's pixels are no longer what was drawn, or the layer is gone."""
         if self.is_gone or self.layer is None:
             return True
-        return self._drawn is None or not np.array_equal(self.layer.data, self._drawn)
+        return self._drawn is None or not _same_pixels(self.layer.data, self._drawn)
 
     @property
     def existing(self) -> npt.NDArray[np.bool_] | None:
@@ -108,14 +112,21 @@ class Result:
             self._covered = offsets(pixels.reshape(-1))
 
     def adopt(self, other: Result) -> None:
-        """Show this result in the layer of an earlier one of the same layer and plane."""
+        """Show this result in the layer of an earlier one of the same layer and plane.
+
+        Not where that would lose something: pixels edited by hand, corrections, or a whole
+        result for a part of one.
+        """
+        less = "partial" in self.proposals.provenance
+        less = less and "partial" not in other.proposals.provenance
+        kept = other.is_edited or bool(other.corrections) or less
         same = (
             self.plane.layer is other.plane.layer
             and self.plane.index == other.plane.index
             and self.proposals.shape == other.proposals.shape
             and _equal(self.plane.keywords, other.plane.keywords)
         )
-        if same and not other.is_edited:
+        if same and not kept:
             self.layer, self._drawn = other.layer, other._drawn
         self.nesting, self.colour_by = other.nesting, other.colour_by
 
@@ -134,6 +145,7 @@ class Result:
             added beside it.
         """
         self._selected, self.selection = self.proposals.selected(**thresholds)
+        self.thresholds = thresholds
         return self.update()
 
     def update(self) -> Masks:
@@ -150,6 +162,7 @@ class Result:
         image, table = masks.labels_and_features()
         if self._existing is not None:
             image[self._existing] = 0
+            table["area_visible"] = visible_areas(image, len(masks))
         labels = self.plane.placed(image)
         features = layer_features(table, self._pixel_area)
         if self.is_edited:
@@ -198,10 +211,12 @@ class Result:
         assert layer is not None  # noqa: S101 - for the type checker
         with layer.events.set_data.blocker():  # the old picture need not be drawn again
             layer.colormap = self._colours(features, rows)
-        layer.metadata = {**layer.metadata, **layer_metadata(masks)}
+        layer.metadata = {**layer.metadata, **layer_metadata(masks, self._existing)}
         if layer.selected_label > np.iinfo(labels.dtype).max:
             layer.selected_label = 1
-        layer.data = labels
+        # The same plane: the viewer need not look at the extent of all its layers again.
+        with layer.events.extent.blocker():
+            layer.data = labels
         layer.features = features
 
     def _add(self, labels: Any, features: Any, masks: Masks, rows: Rows) -> None:
@@ -209,10 +224,21 @@ class Result:
             labels,
             name=f"{self.plane.name} masks",
             features=features,
-            metadata=layer_metadata(masks),
+            metadata=layer_metadata(masks, self._existing),
             colormap=self._colours(features, rows),
             **self.plane.keywords,
         )
+
+
+def _same_pixels(a: Any, b: npt.NDArray[Any]) -> bool:
+    """Compare label images, eight bytes at a time where their memory allows it."""
+    a = np.asarray(a)
+    if a.shape != b.shape:
+        return False
+    words = a.dtype == b.dtype and a.nbytes % 8 == 0
+    if words and a.flags.c_contiguous and b.flags.c_contiguous:
+        a, b = a.reshape(-1).view(np.uint64), b.reshape(-1).view(np.uint64)
+    return bool(np.array_equal(a, b))
 
 
 def _equal(a: dict[str, Any], b: dict[str, Any]) -> bool:

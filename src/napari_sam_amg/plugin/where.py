@@ -63,4 +63,4 @@ def region_of(chosen: Any, plane: Plane, viewer: napari.viewer.Viewer) -> Mask:
         return shapes_region(plane, chosen, viewer)
     if isinstance(chosen, Labels):
         return labels_region(plane, chosen, viewer)
-    return view_region(plane)
+    return view_region(plane, viewer)

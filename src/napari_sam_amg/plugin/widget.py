@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
+    from magicgui.widgets.bases import BaseValueWidget
     from napari.layers import Image, Labels
     from napari.qt.threading import GeneratorWorker
 
@@ -122,6 +123,10 @@ class AmgWidget(Container[Any]):
         """Set parameters as the user would, by their names."""
         self._settings.set_by_user(values)
 
+    def parameter_field(self, name: str) -> BaseValueWidget[Any]:
+        """Return the field of a parameter, by its name."""
+        return self._panel.fields[name]
+
     def say(self, text: str) -> None:
         """Show a sentence in the status line."""
         self._panel.status.value = text
@@ -176,9 +181,20 @@ class AmgWidget(Container[Any]):
             As `run`.
         """
         from napari_sam_amg.plugin.choice import image_layers
+        from napari_sam_amg.plugin.layers import PREVIEW
 
-        layers = image_layers(self._viewer)
-        return self._runner.start([self._job(layer) for layer in layers or [None]])
+        jobs: list[Job] = []
+        faults: list[SamAmgError] = []
+        for layer in image_layers(self._viewer) or [None]:
+            if layer is not None and PREVIEW in layer.metadata:
+                continue
+            try:
+                jobs.append(self._job(layer))
+            except SamAmgError as error:
+                faults.append(error)
+        if not jobs:
+            raise faults[0]
+        return self._runner.start(jobs, [str(error) for error in faults])
 
     def cancel(self, keep: bool = False) -> None:
         """End the run that is on, if any; with `keep`, show what it has found so far."""
@@ -195,8 +211,17 @@ class AmgWidget(Container[Any]):
 
         if layer is None:
             raise ImageError("there is no image layer: open an image first (File > Open)")
+        try:
+            plane = displayed_plane(layer, self._viewer)
+        except SamAmgError:
+            raise
+        except Exception as error:  # layers may compute anything
+            raise ImageError(
+                f"layer {layer.name!r} cannot be read: {type(error).__name__}: {error}; check "
+                "that its data is still there"
+            ) from error
         job = Job(
-            plane=displayed_plane(layer, self._viewer),
+            plane=plane,
             model=self._panel.chosen_model(),
             device=self.device.value,
             precision=self.precision.value,
@@ -224,13 +249,19 @@ class AmgWidget(Container[Any]):
             show_error(text)
 
     def _found(self, job: Job, found: Proposals) -> None:
-        self._results.add(job.plane, found)
-        self._retune()
+        result = self._results.add(job.plane, found)
+        count = len(result.show(**self._settings.thresholds))
+        # The sliders tune the chosen image's own result, whatever else was run.
+        if not self._results.choose(self.image):
+            self._results.current = result
+        self._shown(count, len(found), f" {self._runner.seconds:.0f} s.")
         if job.plane.layer not in self._viewer.layers:
             self.say(f"{self._panel.status.value} (The image layer is no longer there.)")
 
     def _image_chosen(self, layer: Image | None) -> None:
         if self._results.choose(layer):
+            if self.result is not None:
+                self._settings.show(self.result.thresholds)
             self.result_changed.emit()
         self.image_changed.emit()
 
@@ -242,6 +273,8 @@ class AmgWidget(Container[Any]):
         except ParameterError as error:
             self.say(str(error))
             return
-        total = len(self.result.proposals)
-        self.say(f"{len(masks)} masks shown, of {total} candidates.")
+        self._shown(len(masks), len(self.result.proposals))
+
+    def _shown(self, count: int, total: int, more: str = "") -> None:
+        self.say(f"{count} masks shown, of {total} candidates.{more}")
         self.result_changed.emit()

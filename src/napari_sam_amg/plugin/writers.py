@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import WriteError
 from napari_sam_amg.plugin.edited import masks_of_layer
+from napari_sam_amg.plugin.placement import with_placement
 
 if TYPE_CHECKING:
     from napari_sam_amg.masks import Masks
@@ -32,7 +33,7 @@ def write_png_folder(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         )
     if Path(path).is_file():
         raise WriteError(f"{path} is a file: give the name of a folder, which will be made")
-    write(planes[0][1], path, overwrite=True)
+    write(with_placement(planes[0][1], _shape(data), meta), path, overwrite=True)
     return [str(path)]
 
 
@@ -47,10 +48,18 @@ def write_coco(path: str, layers: list[FullLayer]) -> list[str]:
     for data, meta, _ in layers:
         planes = masks_of_layer(data, meta)
         for name, masks in planes:
-            source = masks.provenance.get("source") if len(planes) == 1 else None
-            items[_unused(str(source or name), items)] = masks
+            if len(planes) > 1:
+                items[_unused(name, items)] = masks
+                continue
+            source = str(masks.provenance.get("source") or name)
+            items[_unused(source, items)] = with_placement(masks, _shape(data), meta)
     write(items, path)
     return [str(path)]
+
+
+def _shape(data: Any) -> tuple[int, ...]:
+    """Return the shape of a layer's data; of several levels that of the finest."""
+    return tuple((data[0] if isinstance(data, list | tuple) else data).shape)
 
 
 def _unused(name: str, taken: dict[str, Masks]) -> str:
