@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LabelImage = npt.NDArray[np.unsignedinteger]
 
+_LONG = 64
+"""Mean length of spans, in pixels, from which filling them one by one is quicker."""
+
 _PIXELS_AT_ONCE = 1 << 18
 
 
@@ -63,10 +66,13 @@ def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) 
     flat = image.reshape(-1)
     labels = (order + 1).astype(image.dtype)
     areas = store.areas[order]
-    for first, last in portions(offsets(areas), _PIXELS_AT_ONCE):
-        if last - first == 1:  # a large one
-            window = store.window(int(order[first]))
-            np.copyto(image[store.slices(int(order[first]))], labels[first], where=window)
+    long = areas > _LONG * np.diff(store.spans.offsets)[order]
+    weights = np.where(long, _PIXELS_AT_ONCE, areas)  # so that each of these comes alone
+    for first, last in portions(offsets(weights), _PIXELS_AT_ONCE):
+        if last - first == 1:
+            label = labels[first]
+            for start, stop in store.spans.of_mask(int(order[first])):
+                flat[start:stop] = label
         else:  # of several values for a pixel NumPy leaves the last
             values = np.repeat(labels[first:last], areas[first:last])
             flat[store.spans.pixels(order[first:last])] = values

@@ -76,6 +76,11 @@ class Spans:
         chosen, bounds = self._spans_of(masks)
         return Spans(self.size, self.start[chosen], self.stop[chosen], bounds)
 
+    def of_mask(self, mask: int) -> Iterator[tuple[int, int]]:
+        """Yield first pixel and the one past the last of each span of a mask."""
+        chosen = slice(self.offsets[mask], self.offsets[mask + 1])
+        return zip(self.start[chosen].tolist(), self.stop[chosen].tolist(), strict=True)
+
     def pixels(self, masks: Indices) -> Indices:
         """Return the pixels of some masks, one after the other, counted over the image."""
         chosen, _ = self._spans_of(masks)

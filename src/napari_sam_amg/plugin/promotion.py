@@ -97,8 +97,9 @@ class Promotion:
             cycle = self._begin(x, y, add=add)
             if not len(cycle.rows):
                 return "No other candidate covers this place: try more points, or a lower floor."
-        elif cycle.place < len(cycle.rows) and cycle.changed:
-            self._take_back(edited=cycle.edited)
+        last = cycle.place + 1 == len(cycle.rows)
+        if 0 <= cycle.place < len(cycle.rows) and cycle.changed:
+            self._take_back(edited=cycle.edited, shown=last)
         cycle.place = (cycle.place + 1) % (len(cycle.rows) + 1)
         back = cycle.place == len(cycle.rows)
         if not back:
@@ -158,11 +159,13 @@ class Promotion:
         self._take_back(edited=edited)
         return "Taken back."
 
-    def _take_back(self, *, edited: bool) -> None:
+    def _take_back(self, *, edited: bool, shown: bool = True) -> None:
+        """Take a step back; what is not `shown` is followed by another step."""
         if edited:
             self._layer().undo()
-        else:
-            self.result.corrections.undo()
+            return
+        self.result.corrections.undo()
+        if shown:
             self.result.update()
 
     def label_at(self, x: int, y: int) -> int:

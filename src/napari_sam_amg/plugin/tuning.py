@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -209,7 +210,10 @@ class Result:
     def _update(self, labels: Any, features: Any, masks: Masks, rows: Rows) -> None:
         layer = self.layer
         assert layer is not None  # noqa: S101 - for the type checker
-        with layer.events.set_data.blocker():  # the old picture need not be drawn again
+        # The old picture need not be drawn again, nor the colour of the chosen label told:
+        # the data that comes next does both.
+        unseen = getattr(layer, "_block_refresh", contextlib.nullcontext)
+        with unseen(), layer.events.set_data.blocker(), layer.events.selected_label.blocker():
             layer.colormap = self._colours(features, rows)
         layer.metadata = {**layer.metadata, **layer_metadata(masks, self._existing)}
         if layer.selected_label > np.iinfo(labels.dtype).max:
