@@ -36,7 +36,7 @@ STAGES = {
     "the layer": ("napari_sam_amg.plugin.planes.displayed_plane", OSError, None),
     "the pixels": ("napari_sam_amg.plugin.planes.Plane.computed", OSError, "reading the image"),
     "the brightness": ("napari_sam_amg.plugin.look.Look.prepared", ValueError, "reading"),
-    "the import": ("napari_sam_amg.plugin.session.open_triton_apart", ImportError, "loading"),
+    "the import": ("napari_sam_amg.plugin.session.prepare_torch_import", ImportError, "loading"),
     "the file": ("napari_sam_amg.engine.generator.load", OSError, "loading the model"),
     "the settings": (
         "napari_sam_amg.engine.AutomaticMaskGenerator.configured",

@@ -125,6 +125,11 @@ def feature_colours(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return colours
 
 
+def make_palette() -> None:
+    """Make the colours that `identity_colours` chooses from, ahead of their first use."""
+    _palette()
+
+
 @functools.cache
 def _palette() -> npt.NDArray[Any]:
     """Colours to choose from, RGBA; made once, since every move of a slider asks for them."""

@@ -56,12 +56,12 @@ def segment_layer(
     """
     from napari_sam_amg.plugin.planes import displayed_plane
     from napari_sam_amg.plugin.preferences import preferred_model_folder
-    from napari_sam_amg.plugin.triton_guard import open_triton_apart
+    from napari_sam_amg.plugin.torch_import import prepare_torch_import
     from napari_sam_amg.plugin.tuning import Result
     from napari_sam_amg.plugin.where import region_of
 
     plane = displayed_plane(layer, viewer)
-    open_triton_apart()
+    prepare_torch_import()
     from napari_sam_amg.engine import AutomaticMaskGenerator
 
     generator = AutomaticMaskGenerator(

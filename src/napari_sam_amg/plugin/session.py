@@ -12,7 +12,8 @@ from napari_sam_amg.errors import Cancelled, RunError, SamAmgError
 from napari_sam_amg.models.registry import list_models
 from napari_sam_amg.plugin.downloads import downloading
 from napari_sam_amg.plugin.jobs import Control, Found, Job, Progress, fault
-from napari_sam_amg.plugin.triton_guard import open_triton_apart
+from napari_sam_amg.plugin.layers import make_palette
+from napari_sam_amg.plugin.torch_import import prepare_torch_import
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -31,7 +32,7 @@ class Session:
 
     def generator(self, job: Job) -> AutomaticMaskGenerator:
         """Return a generator set up for `job`; the model is loaded only if it is another."""
-        open_triton_apart()
+        prepare_torch_import()
         from napari_sam_amg.engine import AutomaticMaskGenerator
 
         key = _key(job)
@@ -195,6 +196,9 @@ def _ready(found: Proposals, job: Job, *, partial: bool = False) -> Proposals:
     if partial:
         found.provenance["partial"] = True
     _ = found.store.spans
+    import pandas  # noqa: F401 - takes seconds, in which the window would stand still
+
+    make_palette()
     return found
 
 
