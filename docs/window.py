@@ -71,10 +71,11 @@ def dialog_taken(viewer: napari.Viewer, name: str) -> None:
         QApplication.primaryScreen().grabWindow(0).save(str(IMAGES / name))
         dialog.close()
 
-    with tempfile.TemporaryDirectory(prefix="results") as folder:
-        asking.get_save_history = lambda: [folder]
-        QTimer.singleShot(0, take)
-        viewer.window._qt_viewer._save_layers_dialog(selected=True)
+    folder = Path(tempfile.gettempdir()) / "results"  # a name that says nothing of this machine
+    folder.mkdir(exist_ok=True)
+    asking.get_save_history = lambda: [str(folder)]
+    QTimer.singleShot(0, take)
+    viewer.window._qt_viewer._save_layers_dialog(selected=True)
 
 
 def main() -> None:

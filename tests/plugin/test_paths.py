@@ -67,3 +67,12 @@ def test_png_folder(viewer, masks, tmp_path, monkeypatch, stem, save, slash):
         return
     assert save(viewer, stem + slash, plugin)
     assert_same(read_png_folder(os.path.normpath(stem)), masks)
+
+
+@pytest.mark.parametrize("save", [_by_layer, _by_list])
+def test_coco_without_naming_a_plugin(viewer, masks, tmp_path, save):
+    """Only this plugin writes label layers as .json: napari finds it by the ending."""
+    path = tmp_path / "masks.json"
+    assert save(viewer, str(path), None) == [str(path)]
+    (found,) = read_coco(path).values()
+    assert_same(found, masks)

@@ -52,8 +52,8 @@ class Areas(Section):
         self._edits = {
             name: AreaEdit(name=f"{name}_um2", label=label, tooltip=tooltip.format(word))
             for name, label, word in (
-                ("min_area", "Smallest, µm²", "smallest"),
-                ("max_area", "Largest, µm²", "largest"),
+                ("min_area", "Minimum area, µm²", "smallest"),
+                ("max_area", "Maximum area, µm²", "largest"),
             )
         }
         for edit in self._edits.values():

@@ -175,7 +175,10 @@ class Panel:
             button.native.setMinimumWidth(40)
             buttons.addWidget(button.native)
         layout.addLayout(buttons)
-        layout.addWidget(self.progress.native)
+        progress = QHBoxLayout()
+        progress.setContentsMargins(4, 0, 8, 0)
+        progress.addWidget(self.progress.native)
+        layout.addLayout(progress)
         self.status.native.setMinimumHeight(3 * self.status.native.fontMetrics().lineSpacing())
         layout.addWidget(paragraph(self.status))
         return whole
