@@ -74,6 +74,40 @@ def test_answers_come_in_order_and_threads_are_put_back(host_threads, threads):
     assert later == [threads]
 
 
+def test_threads_of_the_host_that_begin_meanwhile_get_the_hosts_number(host_threads):
+    host_threads(4)
+    counts = []
+
+    def work(task):
+        thread = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return torch.get_num_threads()
+
+    with undisturbed(CPU, fast=False):
+        assert set(answers(work, range(8), CPU, fast=False)) == {1}
+    assert counts == [4] * 8
+
+
+def test_several_runs_at_once_keep_the_hosts_number(host_threads):
+    host_threads(4)
+    found = []
+
+    def run():
+        for _ in range(20):
+            with undisturbed(CPU, fast=False):
+                shares = set(answers(lambda _: torch.get_num_threads(), range(8), CPU, fast=False))
+            found.append((shares, torch.get_num_threads()))
+
+    runs = [threading.Thread(target=run) for _ in range(3)]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join()
+    assert found == [({1}, 4)] * 60
+    assert torch.get_num_threads() == 4
+
+
 def test_an_error_comes_in_its_turn_and_ends_the_rest(host_threads):
     host_threads(2)
     begun = []

@@ -119,6 +119,11 @@ def test_a_layer_moved_by_hand_is_saved_where_it_is_now(tmp_path):
         {"index": [None, None], "affine": [[1]]},
         {"index": [None, None], "units": ["um"]},
         {"index": [None, None], "rotate": [[[1]]]},
+        {"index": [None, None], "rotate": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]},
+        {"index": [None, None], "scale": [0, 1]},
+        {"index": [None, None], "units": ["foo", "foo"]},
+        {"index": [None, None], "units": ["3 um", "*"]},
+        {"index": [None, None], "scale": [10**400, 1]},
     ],
 )
 def test_a_place_that_makes_no_sense_is_left_out(wrong):

@@ -67,6 +67,7 @@ class Decoder:
     ) -> None:
         self._model = model
         self._fast = fast
+        self._parallel = True
         self._features = features
         self._parameters = parameters
         on_cpu = features.embedding.device.type == "cpu"
@@ -112,7 +113,13 @@ class Decoder:
         while start < len(coordinates):
             starts = range(start, len(coordinates), self._group)
             try:
-                for decoded in answers(decode, starts, coordinates.device, fast=self._fast):
+                for decoded in answers(
+                    decode,
+                    starts,
+                    coordinates.device,
+                    fast=self._fast,
+                    parallel=self._parallel,
+                ):
                     done.append(decoded)
                     start += self._group
             except (RuntimeError, MemoryError) as error:
@@ -122,6 +129,12 @@ class Decoder:
         return Decoded(torch.cat([d[0] for d in done]), torch.cat([d[1] for d in done]))
 
     def _halve(self, error: BaseException) -> None:
+        """Take less memory: first one group at a time, then smaller ones."""
+        on_cpu = self._features.embedding.device.type == "cpu"
+        if on_cpu and self._parallel:
+            self._parallel = False
+            log.warning("out of memory: going on with one group of prompts at a time")
+            return
         if self._group == 1:
             raise DeviceError(
                 f"{self._features.embedding.device} has too little memory for a single point "

@@ -9,13 +9,13 @@ window that was being drawn. Groups need nothing of each other, so they wait onl
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from napari_sam_amg.engine.guard import settings
-from napari_sam_amg.models.host import limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +44,12 @@ def workers(groups: int, threads: int) -> int:
 
 
 def answers(
-    work: Callable[[Task], Answer], tasks: Sequence[Task], device: torch.device, *, fast: bool
+    work: Callable[[Task], Answer],
+    tasks: Sequence[Task],
+    device: torch.device,
+    *,
+    fast: bool,
+    parallel: bool = True,
 ) -> Iterator[Answer]:
     """Yield ``work(task)`` for each task in order; on a CPU several are worked on at once.
 
@@ -58,20 +63,56 @@ def answers(
         Where `work` computes.
     fast : bool
         As for `settings`.
+    parallel : bool
+        False works on one at a time, which takes the least memory.
     """
-    threads = torch.get_num_threads()
-    count = workers(len(tasks), threads) if tasks and device.type == "cpu" else 1
+    count = 1
+    if tasks and device.type == "cpu" and parallel:
+        with _forming:  # a thread that is new takes the number that is noted then
+            threads = torch.get_num_threads()
+        count = workers(len(tasks), threads)
     if count == 1:
         yield from map(work, tasks)
         return
 
     def alone(task: Task) -> Answer:
         with settings(device, fast=fast):  # torch's modes are those of one thread
-            limit_threads(threads // count)
             return work(task)
 
-    pool = ThreadPoolExecutor(count, thread_name_prefix="napari-sam-amg")
+    pool = _team(count)
     try:
         yield from pool.map(alone, tasks)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+_forming = threading.Lock()
+
+
+def _team(count: int) -> ThreadPoolExecutor:
+    """Return threads that share out the number of threads that torch has in this one.
+
+    Torch notes the last number that any thread was given for threads to come, which may be
+    the host's: it is put right as soon as all have theirs.
+    """
+    ready, done = threading.Barrier(count + 1), threading.Barrier(count + 1)
+
+    def begin(share: int) -> None:
+        torch.get_num_threads()  # else the noted number is taken at the first operation
+        ready.wait()  # all at once, so that it is put right soon
+        torch.set_num_threads(share)
+
+    with _forming:
+        threads = torch.get_num_threads()
+        pool = ThreadPoolExecutor(
+            count,
+            thread_name_prefix="napari-sam-amg",
+            initializer=begin,
+            initargs=(max(1, threads // count),),
+        )
+        for _ in range(count):  # each waits, so that each is taken by another thread
+            pool.submit(done.wait)
+        ready.wait()
+        done.wait()
+        torch.set_num_threads(threads)
+    return pool

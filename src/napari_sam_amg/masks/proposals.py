@@ -98,9 +98,10 @@ class Proposals(ScoredMasks):
 
         Those of the last `min_area` are kept, so that other thresholds need not do it again.
         """
-        if self._cleaned[0] != min_area:
-            self._cleaned = (min_area, {})
-        return self._cleaned[1]
+        known = self._cleaned  # another thread may change it
+        if known[0] != min_area:
+            self._cleaned = known = (min_area, {})
+        return known[1]
 
     def select(self, **thresholds: Any) -> Masks:
         """Select masks, as a fresh run with these thresholds would, without the model.

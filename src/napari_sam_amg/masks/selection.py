@@ -26,6 +26,8 @@ Cleaned = tuple[int, int, npt.NDArray[np.bool_], bool]
 _REMEMBERED = 1 << 16
 """Pixels of the largest window that is kept for the next move of a slider."""
 
+_MOST_REMEMBERED = 4096
+
 _EDGE = 20
 """How near to a crop's edge a box is cut off, in pixels; sam2's own."""
 
@@ -140,7 +142,7 @@ def without_small_regions(
             result = clean(
                 store.window(index), left=left, top=top, shape=store.shape, min_area=min_area
             )
-            if result[2].size <= _REMEMBERED:
+            if result[2].size <= _REMEMBERED and len(known) < _MOST_REMEMBERED:
                 known[name] = result
         cleaned.append(result[:3])
         unchanged.append(not result[3])

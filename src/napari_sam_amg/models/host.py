@@ -20,15 +20,6 @@ def usual_defaults() -> Iterator[None]:
         yield
 
 
-def limit_threads(count: int) -> None:
-    """Let torch use `count` threads for an operation of the calling thread.
-
-    To be called within `usual_defaults`: torch notes the number for threads to come too, and
-    the host's is put back with the other settings.
-    """
-    _defaults.limit_threads(count)
-
-
 class _Defaults:
     """Settings of the process, which runs in several threads suspend and restore together."""
 
@@ -37,8 +28,6 @@ class _Defaults:
         self._users = 0
         self._found: list[tuple[Any, str]] = []
         self._dtype: Any = None
-        self._threads = 0
-        self._limited = False
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
@@ -54,13 +43,6 @@ class _Defaults:
                 if self._users == 0:
                     self._restore()
 
-    def limit_threads(self, count: int) -> None:
-        import torch
-
-        with self._lock:
-            self._limited = True
-            torch.set_num_threads(count)
-
     def _suspend(self) -> None:
         import torch
 
@@ -69,7 +51,6 @@ class _Defaults:
         kinds = [*cuda, backends.mkldnn.conv, backends.mkldnn.matmul]
         self._found = [(kind, kind.fp32_precision) for kind in kinds]
         self._dtype = torch.get_default_dtype()
-        self._threads = torch.get_num_threads()
         for kind in kinds:
             kind.fp32_precision = "ieee"
         torch.set_default_dtype(torch.float32)
@@ -80,9 +61,6 @@ class _Defaults:
         for kind, precision in self._found:
             kind.fp32_precision = precision
         torch.set_default_dtype(self._dtype)
-        if self._limited:
-            torch.set_num_threads(self._threads)
-            self._limited = False
 
 
 _defaults = _Defaults()

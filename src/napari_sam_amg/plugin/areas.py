@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.widgets import LineEdit
 
 from napari_sam_amg.errors import ParameterError, SamAmgError
 from napari_sam_amg.plugin.layers import pixel_area_um2
-from napari_sam_amg.plugin.planes import displayed_plane
+from napari_sam_amg.plugin.planes import default_level
 from napari_sam_amg.plugin.section import Host, Section
+
+if TYPE_CHECKING:
+    from napari.layers import Image
 
 _ROUNDING = 1e-9
 """A limit that is a whole number of pixels stays that number in spite of rounding."""
@@ -60,8 +64,10 @@ class Areas(Section):
             edit.native.setPlaceholderText("no limit")
         self.rows = list(self._edits.values())
         self._pixel: float | None = None
+        self._layer: Image | None = None
         self._following = False
         host.image_changed.connect(self._image_changed)
+        host.viewer.dims.events.order.connect(self._measure)
 
     def laid_out(self) -> None:
         """Follow the limits in pixels."""
@@ -72,13 +78,27 @@ class Areas(Section):
 
     def _image_changed(self) -> None:
         layer = self._host.image
-        self._pixel = None
+        if self._layer is not None:
+            self._layer.events.scale.disconnect(self._measure)
+            self._layer.events.units.disconnect(self._measure)
+        self._layer = layer
         if layer is not None:
-            try:
-                plane = displayed_plane(layer, self._host.viewer)
-                self._pixel = pixel_area_um2(plane.keywords, plane.axes)
-            except SamAmgError:
-                pass  # said when it is run
+            layer.events.scale.connect(self._measure)
+            layer.events.units.connect(self._measure)
+        self._measure()
+
+    def _measure(self, _: object = None) -> None:
+        """Find the size of a pixel of the displayed plane; nothing of the image is read."""
+        layer, viewer = self._layer, self._host.viewer
+        self._pixel = None
+        if layer is not None and layer.ndim >= 2:
+            across = viewer.dims.ndim - layer.ndim
+            axes = [axis - across for axis in viewer.dims.order if axis >= across][-2:]
+            factors = 1.0
+            if layer.multiscale:
+                factors = layer.downsample_factors[default_level(layer)]
+            keywords = {"scale": layer.scale * np.broadcast_to(factors, layer.ndim)}
+            self._pixel = pixel_area_um2(keywords | {"units": layer.units}, axes)
         for edit in self._edits.values():
             edit.enabled = self._pixel is not None
         self._follow()

@@ -18,7 +18,8 @@ _PAUSE = 0.1
 
 _PATIENCE = 1.0
 """Seconds to wait for the end of a download that was stopped; after that it ends by itself at
-the next bytes, or when the server does not answer in time. It leaves nothing behind."""
+the next bytes, or when the server does not answer in time, and removes what it has. Should the
+program end before that, the next download removes it, after a day."""
 
 
 def downloading(

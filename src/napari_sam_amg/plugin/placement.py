@@ -73,13 +73,13 @@ def placement(masks: Masks) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (slice(None), slice(None)), {}
     try:
         return _checked(recorded)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         log.warning("where the masks lie cannot be used (%s): they lie at the origin", error)
         return (slice(None), slice(None)), {}
 
 
 def _checked(recorded: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    from napari.utils.transforms import Affine
+    from napari.layers import Labels
 
     index = tuple(slice(None) if where is None else None for where in recorded["index"])
     count = len(index)
@@ -101,7 +101,12 @@ def _checked(recorded: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, An
             raise ValueError(f"{name} has the shape {keywords[name].shape}")
     if "affine" in keywords and keywords["affine"].shape != (count + 1, count + 1):
         raise ValueError(f"affine has the shape {keywords['affine'].shape}")
-    Affine(**{k: v for k, v in keywords.items() if k in ("scale", "rotate", "shear")})
+    if (np.asarray(keywords.get("scale", 1)) == 0).any():
+        raise ValueError("the scale has a 0")
+    try:  # what else napari may not like, it says best itself
+        Labels(np.zeros((1,) * count, dtype=np.uint8), **keywords)
+    except Exception as error:
+        raise ValueError(str(error)) from error
     return index, keywords
 
 

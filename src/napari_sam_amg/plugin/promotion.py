@@ -135,6 +135,7 @@ class Promotion:
             If the layer is gone.
         """
         layer = self._layer()
+        self._cycle = None
         result = self.result
         chosen = np.unique(np.asarray(labels, dtype=np.int64).reshape(-1))
         if result.is_edited:
@@ -153,6 +154,7 @@ class Promotion:
         str
             What was done, for the user.
         """
+        self._cycle = None
         edited = self.result.is_edited
         if not edited and not self.result.corrections.can_undo:
             return "There is no correction to take back."

@@ -38,8 +38,8 @@ def view_region(plane: Plane, viewer: napari.viewer.Viewer) -> Mask:
 
 def _view_corners(viewer: napari.viewer.Viewer) -> npt.NDArray[np.float64]:
     """Return the four corners of the canvas in the world."""
-    size = getattr(viewer, "canvas", viewer)
-    size = size.size if hasattr(size, "size") else viewer._canvas_size
+    canvas = getattr(viewer, "canvas", None)  # since napari 0.9; it may be cut into a grid
+    size = viewer._canvas_size if canvas is None else canvas.viewbox_size(viewer.layers)
     camera = getattr(viewer, "scene", viewer).camera  # the viewer's own before napari 0.9
     half = np.asarray(size, dtype=float) / camera.zoom / 2
     centre = np.asarray(camera.center, dtype=float)[-2:]

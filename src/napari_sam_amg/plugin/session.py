@@ -67,9 +67,9 @@ class Session:
 
         with self._lock:
             self._generator, self._key = None, None
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        cuda: Any = getattr(sys.modules.get("torch"), "cuda", None)
+        if hasattr(cuda, "is_available") and cuda.is_available():  # else half imported
+            cuda.empty_cache()
 
     def run(self, job: Job, control: Control) -> Generator[Progress, None, Proposals | None]:
         """Find all candidates, for a generator worker.

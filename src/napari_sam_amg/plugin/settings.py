@@ -59,6 +59,11 @@ class Settings:
         return AmgParameters(**self._values())
 
     @property
+    def live(self) -> tuple[str, ...]:
+        """Names of the parameters that act on a result at once."""
+        return LIVE
+
+    @property
     def thresholds(self) -> dict[str, Any]:
         """The parameters that act on a result at once, by name; errors as `parameters`."""
         parameters = self.parameters

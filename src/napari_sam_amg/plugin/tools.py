@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from magicgui.widgets import ComboBox, PushButton
 from napari.layers import Labels
@@ -52,7 +53,7 @@ class Tools(Section):
             "The next run loads and encodes anew.</qt>",
         )
         self.rows = [self.keep_labels, (self.save_button, self.load_button), self.free_button]
-        self._applied: tuple[Result, Any] | None = None
+        self._applied: WeakKeyDictionary[Result, Any] = WeakKeyDictionary()
         self.keep_labels.changed.connect(self._keep_changed)
         self.save_button.changed.connect(lambda: self._try(self._save))
         self.load_button.changed.connect(lambda: self._try(self._load))
@@ -69,7 +70,7 @@ class Tools(Section):
     def _result_changed(self) -> None:
         """Let a new result keep the chosen labels too."""
         result = self._host.result
-        if result is not None and self._applied != (result, self.keep_labels.value):
+        if result is not None and self._applied.get(result, _NONE) != self.keep_labels.value:
             renew_choices(self.keep_labels)
             self._keep_changed()
 
@@ -77,7 +78,7 @@ class Tools(Section):
         result, chosen = self._host.result, self.keep_labels.value
         if result is None:
             return
-        self._applied = result, chosen
+        self._applied[result] = chosen
         if chosen == _NONE and result.existing is None:
             return
         try:

@@ -37,7 +37,12 @@ def prepare_torch_import() -> None:
         ("torch", "lib/libtorch_global_deps.so", now | os.RTLD_GLOBAL),
         ("torch", "lib/libtorch_python.so", now | local),
     ):
-        spec = importlib.util.find_spec(package)
+        if package == "torch" and os.environ.get("LD_LIBRARY_PATH"):
+            break  # torch sees to it that its own CUDA libraries win over those
+        try:
+            spec = importlib.util.find_spec(package)
+        except ValueError:  # a stand-in without a specification
+            continue
         for folder in (spec.submodule_search_locations or []) if spec else []:
             path = Path(folder) / library
             if path.is_file():

@@ -250,7 +250,11 @@ class AmgWidget(Container[Any]):
 
     def _found(self, job: Job, found: Proposals) -> None:
         result = self._results.add(job.plane, found)
-        count = len(result.show(**self._settings.thresholds))
+        # The form may say by now what another image's result is shown with.
+        own = job.plane.layer is self.image
+        thresholds = self._settings.thresholds if own else job.parameters
+        count = len(result.show(**{name: thresholds[name] for name in self._settings.live}))
+        self.result_changed.emit()  # such as for labels that are to be kept
         # The sliders tune the chosen image's own result, whatever else was run.
         if not self._results.choose(self.image):
             self._results.current = result
