@@ -78,6 +78,8 @@ class Report:
         if news is None or self._worker is None:
             return
         self._advance(news.done, news.total)
+        if self._news is not news or self._worker is None:
+            return  # napari's bar let other events in: there are later news, or last words
         self._say(sentence(news, time.monotonic() - self._came))
 
     def _advance(self, done: int, total: int) -> None:
@@ -89,6 +91,8 @@ class Report:
                 activity.total = total
             if activity.n != done:
                 activity.update(done - activity.n)
+        if self._worker is None or not isalive(self._panel.native):  # type: ignore[no-untyped-call]
+            return
         bar = self._panel.progress
         if bar.max != total:
             bar.max = total
