@@ -10,7 +10,7 @@ from magicgui.widgets import LineEdit
 
 from napari_sam_amg.errors import ParameterError, SamAmgError
 from napari_sam_amg.plugin.layers import pixel_area_um2
-from napari_sam_amg.plugin.planes import default_level
+from napari_sam_amg.plugin.planes import default_level, shown_axes
 from napari_sam_amg.plugin.section import Host, Section
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ class Areas(Section):
         layer, viewer = self._layer, self._host.viewer
         self._pixel = None
         if layer is not None and layer.ndim >= 2:
-            across = viewer.dims.ndim - layer.ndim
-            axes = [axis - across for axis in viewer.dims.order if axis >= across][-2:]
             factors = 1.0
             if layer.multiscale:
                 factors = layer.downsample_factors[default_level(layer)]
             keywords = {"scale": layer.scale * np.broadcast_to(factors, layer.ndim)}
-            self._pixel = pixel_area_um2(keywords | {"units": layer.units}, axes)
+            self._pixel = pixel_area_um2(
+                keywords | {"units": layer.units}, shown_axes(layer, viewer)
+            )
         for edit in self._edits.values():
             edit.enabled = self._pixel is not None
         self._follow()

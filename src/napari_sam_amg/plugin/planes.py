@@ -95,6 +95,12 @@ def default_level(layer: napari.layers.Image) -> int:
     return len(layer.data) - 1
 
 
+def shown_axes(layer: napari.layers.Image, viewer: napari.viewer.Viewer) -> list[int]:
+    """Return the two axes of a layer along which the displayed plane lies, sorted."""
+    across = viewer.dims.ndim - layer.ndim
+    return sorted([axis - across for axis in viewer.dims.order if axis >= across][-2:])
+
+
 def displayed_plane(
     layer: napari.layers.Image, viewer: napari.viewer.Viewer, level: int | None = None
 ) -> Plane:
@@ -122,9 +128,7 @@ def displayed_plane(
     factors = np.asarray(layer.downsample_factors[level] if layer.multiscale else 1.0)
     factors = np.broadcast_to(factors, (layer.ndim,)).astype(float)
 
-    across = viewer.dims.ndim - layer.ndim
-    order = [axis - across for axis in viewer.dims.order if axis >= across]
-    shown = sorted(order[-2:])
+    shown = shown_axes(layer, viewer)
     at = np.asarray(layer.world_to_data(viewer.dims.point)) / factors
     last = np.asarray(data.shape[: layer.ndim]) - 1
     for axis in set(range(layer.ndim)) - set(shown):

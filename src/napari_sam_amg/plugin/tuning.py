@@ -163,7 +163,8 @@ class Result:
         image, table = masks.labels_and_features()
         if self._existing is not None:
             image[self._existing] = 0
-            table["area_visible"] = visible_areas(image, len(masks))
+            # A table of its own: the masks keep theirs.
+            table = table.assign(area_visible=visible_areas(image, len(masks)))
         labels = self.plane.placed(image)
         features = layer_features(table, self._pixel_area)
         if self.is_edited:
