@@ -42,6 +42,26 @@ def random_stack(rng: np.random.Generator, count: int, shape: tuple[int, int]) -
     return stack
 
 
+RULES = {
+    "smallest_on_top": lambda area, iou: (area,),
+    "largest_on_top": lambda area, iou: (-area,),
+    "best_score_on_top": lambda area, iou: (True, 0) if np.isnan(iou) else (False, -iou),
+}
+
+
+def brute_force(stack: np.ndarray, scores: np.ndarray, rule: str) -> np.ndarray:
+    """Paint masks into a label image, deciding each pixel on its own."""
+    areas = stack.sum((1, 2)).tolist()
+    labels = np.zeros(stack.shape[1:], dtype=int)
+    for y, x in np.ndindex(*labels.shape):
+        covering = np.flatnonzero(stack[:, y, x]).tolist()
+        if rule == "discard_overlaps":
+            labels[y, x] = covering[0] + 1 if len(covering) == 1 else 0
+        elif covering:
+            labels[y, x] = 1 + min(covering, key=lambda i: (RULES[rule](areas[i], scores[i]), i))
+    return labels
+
+
 class Scene:
     """A made-up model's answers for every crop and point of one image.
 

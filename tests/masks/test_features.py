@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from _masks import random_stack
+from _masks import brute_force, random_stack
 from _scale import scaled
-from napari_sam_amg.masks import Masks
+from napari_sam_amg.masks import Masks, nesting
 
 COLUMNS = """
     label area bbox_x0 bbox_y0 bbox_w bbox_h point_input_x point_input_y predicted_iou
@@ -65,6 +65,31 @@ def test_against_brute_force(seed):
     assert table["area_visible"].sum() == (stack.any(0)).sum()
 
 
+@pytest.mark.parametrize("limit", [1 << 20, 1])
+@pytest.mark.parametrize("seed", range(scaled(100)))
+def test_parts_of_a_prepared_store(seed, limit, monkeypatch):
+    """Also where there are too many pairs to keep, and where a mask is taken twice."""
+    monkeypatch.setattr(nesting, "_PAIRS_AT_ONCE", limit)
+    rng = np.random.default_rng([seed, 5])
+    stack = random_stack(rng, 25, tuple(rng.integers(1, 50, 2).tolist()))
+    masks = Masks.from_arrays(stack)
+    masks.store.prepare()
+    few = rng.permutation(25)[: rng.integers(0, 20)]
+    for chosen in (few, rng.permutation(25), rng.integers(0, 25, 9), few, few[::-1]):
+        part = stack[chosen]
+        shared = part & (part.sum(0) > 1)
+        expected = brute_force(part, np.zeros(len(part)), "smallest_on_top")
+        taken = masks[chosen]
+        labels, table = taken.to_labels(), taken.features
+        np.testing.assert_array_equal(labels, expected)
+        visible = np.bincount(expected.ravel(), minlength=len(part) + 1)[1:]
+        assert table["area_visible"].tolist() == visible.tolist()
+        assert table["parent"].tolist() == parents_by_counting(part)
+        assert table["overlap_fraction"].tolist() == [
+            shared[i].sum() / part[i].sum() for i in range(len(part))
+        ]
+
+
 @pytest.mark.parametrize(("inside", "parent"), [(20, 2), (19, 2), (18, 0)])
 def test_parent_holds_95_percent(inside, parent):
     stack = np.zeros((2, 9, 40), dtype=bool)
@@ -95,8 +120,6 @@ def test_parent_far_off_the_middle():
 
 
 def test_many_pairs_are_worked_off_in_parts(monkeypatch):
-    from napari_sam_amg.masks import nesting
-
     stack = random_stack(np.random.default_rng(7), 60, (30, 30))
     for limit in (1, 50, 1000):
         monkeypatch.setattr(nesting, "_PAIRS_AT_ONCE", limit)

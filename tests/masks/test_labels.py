@@ -5,29 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from _masks import random_stack
+from _masks import RULES, brute_force, random_stack
 from _scale import scaled
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.masks import Masks, MaskStore, MaskTable
-
-RULES = {
-    "smallest_on_top": lambda area, iou: (area,),
-    "largest_on_top": lambda area, iou: (-area,),
-    "best_score_on_top": lambda area, iou: (True, 0) if np.isnan(iou) else (False, -iou),
-}
-
-
-def brute_force(stack, scores, rule):
-    """Decide each pixel on its own."""
-    areas = stack.sum((1, 2)).tolist()
-    labels = np.zeros(stack.shape[1:], dtype=int)
-    for y, x in np.ndindex(*labels.shape):
-        covering = np.flatnonzero(stack[:, y, x]).tolist()
-        if rule == "discard_overlaps":
-            labels[y, x] = covering[0] + 1 if len(covering) == 1 else 0
-        elif covering:
-            labels[y, x] = 1 + min(covering, key=lambda i: (RULES[rule](areas[i], scores[i]), i))
-    return labels
 
 
 @pytest.mark.parametrize("rule", [*RULES, "discard_overlaps"])

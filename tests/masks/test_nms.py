@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from _scale import scaled
-from napari_sam_amg.masks.nms import suppress
+from napari_sam_amg.masks import nms
+from napari_sam_amg.masks.nms import Overlaps, suppress
 
 
 def by_loop(boxes, scores, threshold):
@@ -39,6 +40,17 @@ def test_equals_a_loop(seed):
     kept = suppress(boxes, scores, threshold)
     assert kept.dtype == np.int64
     assert kept.tolist() == by_loop(boxes, scores, threshold)
+    rows = rng.permutation(count)[: count // 2]  # some of them, in any order
+    kept = Overlaps(boxes).suppress(rows, scores[rows], threshold)
+    assert kept.tolist() == by_loop(boxes[rows], scores[rows], threshold)
+
+
+def test_overlaps_of_very_many_boxes_are_not_kept(monkeypatch):
+    boxes = np.array([[0, 0, 9, 9], [1, 20, 9, 29], [9, 0, 12, 9]])
+    monkeypatch.setattr(nms, "_MOST_PAIRS", 1)  # the columns of the first two meet
+    assert nms.Overlaps.of(boxes) is not None
+    monkeypatch.setattr(nms, "_MOST_PAIRS", 0)
+    assert nms.Overlaps.of(boxes) is None
 
 
 @pytest.mark.parametrize(

@@ -59,11 +59,14 @@ def assert_same_records(found, expected):
                 assert [type(v) for v in record[name]] == [type(v) for v in value]
 
 
+@pytest.mark.parametrize("prepared", [False, True])
 @pytest.mark.parametrize("seed", range(scaled(100)))
-def test_select_equals_sam2(seed):
+def test_select_equals_sam2(seed, prepared):
     rng = np.random.default_rng([6, seed])
     scene = random_scene(rng)
     proposals = scene.proposals()
+    if prepared:
+        proposals.prepare()
     for _ in range(6):
         thresholds = random_thresholds(rng)
         parameters = AmgParameters(**{**dict(scene.parameters), **thresholds})
@@ -98,8 +101,9 @@ def test_scenes_are_hard():
     assert (proposals.store.areas == 1).any()
 
 
+@pytest.mark.parametrize("prepared", [False, True])
 @pytest.mark.parametrize("layers", [0, 1])
-def test_more_boxes_than_torchvision_takes_at_once(layers):
+def test_more_boxes_than_torchvision_takes_at_once(layers, prepared):
     """Above 1,000 boxes torchvision goes another way, whose order at ties is its own."""
     rng = np.random.default_rng([9, layers])
     parameters = AmgParameters(
@@ -113,7 +117,10 @@ def test_more_boxes_than_torchvision_takes_at_once(layers):
         output_mode="coco_rle",
     )
     scene = Scene(rng, (45, 52), parameters)
-    masks = scene.proposals().select()
+    proposals = scene.proposals()
+    if prepared:
+        proposals.prepare()
+    masks = proposals.select()
     assert len(masks) > (1000 if layers == 0 else 100)
     assert_same_records(masks.records(), scene.oracle_records(parameters))
 

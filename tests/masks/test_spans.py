@@ -7,7 +7,7 @@ import pytest
 
 from _masks import random_stack
 from _scale import scaled
-from napari_sam_amg.masks import Masks, labels, nms, ragged, spans
+from napari_sam_amg.masks import Masks, arrangement, labels, nms, ragged, spans
 from napari_sam_amg.masks.store import MaskStore
 
 SHAPES = [(1, 1), (1, 40), (40, 1), (17, 23), (64, 31)]
@@ -26,22 +26,19 @@ def test_equal_full_size_arrays(seed, limit, monkeypatch):
     """Also when worked off in parts of few values."""
     monkeypatch.setattr(spans, "_SPANS_AT_ONCE", limit)
     monkeypatch.setattr(spans, "_PIXELS_AT_ONCE", limit)
-    monkeypatch.setattr(labels, "_PIXELS_AT_ONCE", limit)
+    monkeypatch.setattr(arrangement, "_PIECES_AT_ONCE", limit)
     stack, store, rng = _random(seed)
     flat = stack.reshape(len(stack), -1)
-    chosen = rng.integers(0, len(stack), 5)
-    np.testing.assert_array_equal(
-        store.spans.pixels(chosen), np.concatenate([np.flatnonzero(flat[i]) for i in chosen])
-    )
     several = flat.sum(axis=0) > 1
-    np.testing.assert_array_equal(store.spans.shared(), (flat & several).sum(axis=1))
     one, other = rng.integers(0, len(stack), (2, 20))
     np.testing.assert_array_equal(
         store.spans.common(one, other), (flat[one] & flat[other]).sum(axis=1)
     )
     image = np.where(several, 0, flat.any(axis=0)).reshape(store.shape)
     painted = labels.paint(store, np.zeros(len(stack), np.float32), "discard_overlaps")
-    np.testing.assert_array_equal(painted > 0, image)
+    np.testing.assert_array_equal(painted.image > 0, image)
+    np.testing.assert_array_equal(painted.shared, (flat & several).sum(axis=1))
+    np.testing.assert_array_equal(painted.visible, (flat & ~several).sum(axis=1))
 
 
 @pytest.mark.parametrize("seed", range(scaled(50)))
@@ -64,8 +61,9 @@ def test_spans_end_with_their_row():
 
 def test_no_masks():
     store = MaskStore.from_windows((4, 5), [])
-    assert store.spans.shared().tolist() == []
-    assert len(store.spans.pixels(np.empty(0, dtype=np.int64))) == 0
+    painted = labels.paint(store, np.empty(0, np.float32), "smallest_on_top")
+    assert not painted.image.any()
+    assert painted.shared.tolist() == painted.visible.tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,12 @@ STAGES = {
     "the table": ("napari_sam_amg.engine.run.MaskTable", MemoryError, "selecting masks"),
     "the candidates": ("napari_sam_amg.engine.run.Proposals", MemoryError, "selecting masks"),
     "the label image": (
-        "napari_sam_amg.masks.Masks.labels_and_features",
+        "napari_sam_amg.masks.Masks.labels_and_columns",
         MemoryError,
         "showing the masks",
     ),
     "the layer of masks": (
-        "napari_sam_amg.plugin.tuning.Result._add",
+        "napari_sam_amg.plugin.shown.ShownLayer.draw",
         RuntimeError,
         "showing the masks",
     ),

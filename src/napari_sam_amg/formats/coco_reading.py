@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.formats.atomic import AnyPath
     from napari_sam_amg.masks import Masks
-    from napari_sam_amg.masks.store import Window
+    from napari_sam_amg.masks.window import Window
 
 log = logging.getLogger(__name__)
 

@@ -27,14 +27,14 @@ from napari_sam_amg.formats.records import (
 )
 from napari_sam_amg.formats.rows import PixelBudget, build_masks
 from napari_sam_amg.formats.values import to_box, to_float32, to_numbers
-from napari_sam_amg.masks.store import tight_window
+from napari_sam_amg.masks.window import tight_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_sam_amg.formats.atomic import AnyPath
     from napari_sam_amg.masks import Masks
-    from napari_sam_amg.masks.store import Window
+    from napari_sam_amg.masks.window import Window
 
 HEADER = (
     "id,area,bbox_x0,bbox_y0,bbox_w,bbox_h,point_input_x,point_input_y,predicted_iou,"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_sam_amg.errors import ReadError
 
 if TYPE_CHECKING:
-    from napari_sam_amg.masks.store import Window
+    from napari_sam_amg.masks.window import Window
 
 _FARTHEST = 1_000_000
 """Coordinates farther out than this are damage, not objects cut by the border."""

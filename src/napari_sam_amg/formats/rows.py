@@ -15,7 +15,7 @@ from napari_sam_amg.masks import Masks, MaskStore, MaskTable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from napari_sam_amg.masks.store import Window
+    from napari_sam_amg.masks.window import Window
 
 log = logging.getLogger(__name__)
 

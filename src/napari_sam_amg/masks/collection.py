@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ParameterError
-from napari_sam_amg.masks.features import features
+from napari_sam_amg.masks.features import Columns, tabulate
 from napari_sam_amg.masks.frames import packed
 from napari_sam_amg.masks.labels import LabelImage, checked_rule, paint
 from napari_sam_amg.masks.records import checked_mode, records
 from napari_sam_amg.masks.scored import ScoredMasks
-from napari_sam_amg.masks.store import MaskStore, Window, tight_window
+from napari_sam_amg.masks.store import MaskStore
 from napari_sam_amg.masks.table import MaskTable
+from napari_sam_amg.masks.window import Window, tight_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -75,7 +76,7 @@ class Masks(ScoredMasks, Sequence[Window]):
         self._overlap = checked_rule(overlap)
         self.output_mode = checked_mode(output_mode)
         self.provenance: dict[str, Any] = copy.deepcopy(dict(provenance or {}))
-        self._table: pd.DataFrame | None = None
+        self._columns: Columns | None = None
 
     @classmethod
     def empty(cls, shape: tuple[int, int], **keywords: Any) -> Masks:
@@ -151,9 +152,13 @@ class Masks(ScoredMasks, Sequence[Window]):
             return self.store.full(int(rows))
         if rows.ndim > 1:
             raise IndexError("masks are a sequence: index them along one dimension")
+        return self.with_masks(self.store.take(rows), self.table.take(rows))
+
+    def with_masks(self, store: MaskStore, table: MaskTable) -> Masks:
+        """Return other masks under the same overlap rule, output mode and provenance."""
         return Masks(
-            self.store.take(rows),
-            self.table.take(rows),
+            store,
+            table,
             overlap=self.overlap,
             output_mode=self.output_mode,
             provenance=self.provenance,
@@ -171,12 +176,9 @@ class Masks(ScoredMasks, Sequence[Window]):
         """
         if other.shape != self.shape:
             raise ParameterError(f"masks of images of {self.shape} and {other.shape} pixels")
-        return Masks(
+        return self.with_masks(
             MaskStore.concatenate([self.store, other.store]),
             self.table.followed_by(other.table),
-            overlap=self.overlap,
-            output_mode=self.output_mode,
-            provenance=self.provenance,
         )
 
     def __contains__(self, value: object) -> bool:
@@ -248,18 +250,20 @@ class Masks(ScoredMasks, Sequence[Window]):
         ``area_visible`` under the overlap rule, ``overlap_fraction``, ``touches_border``
         and ``parent``.
         """
-        table = self.labels_and_features()[1] if self._table is None else self._table
-        return table.copy()
+        import pandas as pd
 
-    def labels_and_features(self) -> tuple[LabelImage, pd.DataFrame]:
-        """Return `to_labels` and `features`, in less time than one after the other.
+        columns = self.labels_and_columns()[1] if self._columns is None else self._columns
+        return pd.DataFrame(columns)  # which copies them
 
-        The table is kept: it must not be changed.
+    def labels_and_columns(self) -> tuple[LabelImage, Columns]:
+        """Return `to_labels` and the columns of `features`, in less time than both take.
+
+        The columns are kept: they must not be changed.
         """
-        painted = self.to_labels()
-        if self._table is None:
-            self._table = features(self.store, self.table, painted)
-        return painted, self._table
+        painting = paint(self.store, self.predicted_iou, self.overlap)
+        if self._columns is None:
+            self._columns = tabulate(self.store, self.table, painting)
+        return painting.image, self._columns
 
     def to_labels(self, overlap: str | None = None) -> LabelImage:
         """Show the masks as a label image.
@@ -282,7 +286,7 @@ class Masks(ScoredMasks, Sequence[Window]):
             If there is no such rule.
         """
         rule = self.overlap if overlap is None else checked_rule(overlap)
-        return paint(self.store, self.predicted_iou, rule)
+        return paint(self.store, self.predicted_iou, rule).image
 
     def records(self, output_mode: str | None = None) -> list[dict[str, Any]]:
         """Return the masks as sam2's records.

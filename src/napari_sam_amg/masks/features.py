@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,35 +10,33 @@ import numpy.typing as npt
 from napari_sam_amg.masks.nesting import parents
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from napari_sam_amg.masks.labels import LabelImage
+    from napari_sam_amg.masks.labels import LabelImage, Painting
     from napari_sam_amg.masks.store import MaskStore
     from napari_sam_amg.masks.table import MaskTable
 
+Columns = dict[str, npt.NDArray[Any]]
 
-def features(store: MaskStore, table: MaskTable, painted: LabelImage) -> pd.DataFrame:
+
+def tabulate(store: MaskStore, table: MaskTable, painting: Painting) -> Columns:
     """Tabulate masks.
 
     Parameters
     ----------
     store, table : MaskStore, MaskTable
         N masks and their scores.
-    painted : ndarray of unsigned integers, HxW
-        The masks as `paint` draws them, which ``area_visible`` depends on.
+    painting : Painting
+        The masks as drawn, which ``area_visible`` depends on.
 
     Returns
     -------
-    DataFrame
-        N rows; boxes are sam2's, in pixels, ``w = xmax - xmin``; ``area_visible`` is what
+    dict of ndarray, N
+        The columns; boxes are sam2's, in pixels, ``w = xmax - xmin``; ``area_visible`` is what
         the label image shows of the mask, ``overlap_fraction`` the share of its pixels
         that another mask covers too, ``parent`` as by `parents`.
     """
-    import pandas as pd
-
-    boxes, count = store.bboxes, len(store)
-    columns: dict[str, npt.NDArray[np.generic]] = {
-        "label": np.arange(1, count + 1, dtype=np.int64),
+    boxes = store.bboxes
+    return {
+        "label": np.arange(1, len(store) + 1, dtype=np.int64),
         "area": store.areas,
         "bbox_x0": boxes[:, 0],
         "bbox_y0": boxes[:, 1],
@@ -52,12 +50,11 @@ def features(store: MaskStore, table: MaskTable, painted: LabelImage) -> pd.Data
         "crop_box_y0": table.crop_boxes[:, 1],
         "crop_box_w": table.crop_boxes[:, 2],
         "crop_box_h": table.crop_boxes[:, 3],
-        "area_visible": visible_areas(painted, count),
-        "overlap_fraction": store.spans.shared() / store.areas,
+        "area_visible": painting.visible,
+        "overlap_fraction": painting.shared / store.areas,
         "touches_border": store.at_border,
         "parent": parents(store),
     }
-    return pd.DataFrame({name: column.copy() for name, column in columns.items()})
 
 
 def visible_areas(painted: LabelImage, count: int) -> npt.NDArray[np.int64]:

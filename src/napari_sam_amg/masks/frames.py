@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ImageError
-from napari_sam_amg.masks.store import MaskStore, Window, tight_window
+from napari_sam_amg.masks.store import MaskStore
+from napari_sam_amg.masks.window import Window, tight_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

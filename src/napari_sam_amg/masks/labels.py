@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ParameterError
-from napari_sam_amg.masks.ragged import offsets, portions
+from napari_sam_amg.masks.ragged import Indices, sums
 from napari_sam_amg.parameters import OverlapRule
 
 if TYPE_CHECKING:
     from napari_sam_amg.masks.store import MaskStore
 
 LabelImage = npt.NDArray[np.unsignedinteger]
-
-_LONG = 64
-"""Mean length of spans, in pixels, from which filling them one by one is quicker."""
-
-_PIXELS_AT_ONCE = 1 << 18
 
 
 def label_dtype(count: int) -> npt.DTypeLike:
@@ -42,7 +38,26 @@ def checked_rule(rule: str) -> OverlapRule:
     return rule  # type: ignore[return-value]
 
 
-def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) -> LabelImage:
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """N masks drawn into an image.
+
+    Attributes
+    ----------
+    image : ndarray, uint8, uint16 or uint32, HxW
+        Mask i as label i + 1, in the smallest dtype that holds N.
+    visible : ndarray, int64, N
+        Pixels of each mask that the image shows.
+    shared : ndarray, int64, N
+        Pixels of each mask that another one covers too.
+    """
+
+    image: LabelImage
+    visible: npt.NDArray[np.int64]
+    shared: npt.NDArray[np.int64]
+
+
+def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) -> Painting:
     """Draw masks into a label image.
 
     Parameters
@@ -55,30 +70,42 @@ def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) 
         Which mask a pixel is given to when several cover it: the smallest, the one with
         the highest score (NaN loses), the largest, or none ("discard_overlaps"). At a tie
         it is the one with the lower label.
-
-    Returns
-    -------
-    ndarray, uint8, uint16 or uint32, HxW
-        The smallest dtype that holds N.
     """
-    order = _bottom_to_top(store, scores, rule)
-    image = np.zeros(store.shape, dtype=label_dtype(len(store)))
-    flat = image.reshape(-1)
-    labels = (order + 1).astype(image.dtype)
-    areas = store.areas[order]
-    long = areas > _LONG * np.diff(store.spans.offsets)[order]
-    weights = np.where(long, _PIXELS_AT_ONCE, areas)  # so that each of these comes alone
-    for first, last in portions(offsets(weights), _PIXELS_AT_ONCE):
-        if last - first == 1:
-            label = labels[first]
-            for start, stop in store.spans.of_mask(int(order[first])):
-                flat[start:stop] = label
-        else:  # of several values for a pixel NumPy leaves the last
-            values = np.repeat(labels[first:last], areas[first:last])
-            flat[store.spans.pixels(order[first:last])] = values
-    if rule == "discard_overlaps":
-        store.spans.clear_shared(flat)
-    return image
+    spans, count = store.spans, len(store)
+    bottom_to_top = _bottom_to_top(store, scores, rule)
+    order = spans.of_masks(bottom_to_top)[0]
+    labels = np.repeat(np.arange(1, count + 1, dtype=label_dtype(count)), np.diff(spans.offsets))
+    visible = np.zeros(count + 1, dtype=np.int64)
+    shared = np.empty(len(order), dtype=np.int64)
+    flat: LabelImage | None = None
+    for part, pieces in spans.arrangements():
+        several = pieces.shared
+        shared[part] = pieces.counted(several)
+        up = order if isinstance(part, slice) else _up(order, part)
+        painted = pieces.painted(up, labels[part][up])
+        if rule == "discard_overlaps":
+            painted[several] = 0
+        lengths = pieces.lengths
+        visible += np.bincount(painted, weights=lengths, minlength=count + 1).astype(np.int64)
+        if isinstance(
+            part, slice
+        ):  # in one go: memory that is touched for the first time takes long
+            around = np.array([pieces.edges[0], spans.size - pieces.edges[-1]])
+            lengths = np.concatenate([around[:1], lengths, around[1:]])
+            flat = np.repeat(np.pad(painted, 1), lengths)
+        else:
+            flat = np.zeros(spans.size, dtype=labels.dtype) if flat is None else flat
+            flat[pieces.edges[0] : pieces.edges[-1]] = np.repeat(painted, lengths)
+    if flat is None:
+        flat = np.zeros(spans.size, dtype=labels.dtype)
+    return Painting(flat.reshape(store.shape), visible[1:], sums(shared, spans.offsets))
+
+
+def _up(order: Indices, part: Indices) -> Indices:
+    """Return the places in `part` of the spans in it, in an order of all spans."""
+    height = np.empty(len(order), dtype=np.int64)
+    height[order] = np.arange(len(order))
+    return np.argsort(height[part])
 
 
 def _bottom_to_top(

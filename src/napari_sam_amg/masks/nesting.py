@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
 
 Indices = npt.NDArray[np.int64]
 
+_Hold = Callable[[Indices], npt.NDArray[np.bool_]]
+"""Tells of which pairs, by their places, the outer mask holds the inner one."""
+
 _PAIRS_AT_ONCE = 1 << 20
+
+_MOST_PARTS = 4
+"""Parts of that many pairs that are looked through for those to be kept."""
 
 
 def parents(store: MaskStore) -> Indices:
@@ -31,10 +39,55 @@ def parents(store: MaskStore) -> Indices:
     found = np.zeros(len(store), dtype=np.int64)
     rank = np.empty(len(store), dtype=np.int64)
     rank[np.lexsort((np.arange(len(store)), store.areas))] = np.arange(len(store))
-    for inner, outer in _candidates(store):
-        order = np.lexsort((rank[outer], inner))
-        _settle(store, found, inner[order], outer[order])
+    for inner, outer, hold in _pairs_to_try(store):
+        _settle(found, inner, outer, np.lexsort((rank[outer], inner)), hold)
     return found
+
+
+class Nesting:
+    """Which of many masks may hold which, for one selection of them after another.
+
+    Parameters
+    ----------
+    store : MaskStore
+        All masks.
+    inner, outer : ndarray, int64, P
+        Pairs that may be nested, the first within the second.
+    """
+
+    def __init__(self, store: MaskStore, inner: Indices, outer: Indices) -> None:
+        self._store, self._inner, self._outer = store, inner, outer
+        self._held = np.full(len(inner), -1, dtype=np.int8)  # -1: not looked at yet
+
+    @classmethod
+    def of(cls, store: MaskStore) -> Nesting | None:
+        """Find the pairs of a store; None if they are very many."""
+        inners, outers = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        for part, (inner, outer) in enumerate(_candidates(store)):
+            inners.append(inner)
+            outers.append(outer)
+            if part == _MOST_PARTS or sum(map(len, inners)) > _PAIRS_AT_ONCE:
+                return None
+        return cls(store, np.concatenate(inners), np.concatenate(outers))
+
+    def of_masks(self, rows: Indices) -> tuple[Indices, Indices, Indices] | None:
+        """Return the pairs among some masks, as places in `rows`, and which pairs they are.
+
+        None if a mask is among them twice.
+        """
+        place = np.full(len(self._store), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        if not np.array_equal(place[rows], np.arange(len(rows))):
+            return None
+        inner, outer = place[self._inner], place[self._outer]
+        pairs = np.flatnonzero((inner >= 0) & (outer >= 0))
+        return inner[pairs], outer[pairs], pairs
+
+    def hold(self, pairs: Indices) -> npt.NDArray[np.bool_]:
+        """Tell of which pairs the outer mask holds the inner one."""
+        new = pairs[self._held[pairs] < 0]
+        self._held[new] = _hold(self._store, self._inner[new], self._outer[new])
+        return self._held[pairs] > 0
 
 
 def depths(store: MaskStore) -> Indices:
@@ -54,19 +107,44 @@ def depths(store: MaskStore) -> Indices:
     return depth
 
 
-def _settle(store: MaskStore, found: Indices, inner: Indices, outer: Indices) -> None:
+def _hold(store: MaskStore, inner: Indices, outer: Indices) -> npt.NDArray[np.bool_]:
+    held: npt.NDArray[np.bool_] = 20 * store.spans.common(inner, outer) >= 19 * store.areas[inner]
+    return held
+
+
+def _settle(found: Indices, inner: Indices, outer: Indices, order: Indices, hold: _Hold) -> None:
     """Set the parent of each inner mask to the first outer one that holds it.
 
-    Pairs of one inner mask stand together; in each round the next pair of each is tried.
+    In `order`, pairs of one inner mask stand together; in each round the next pair of each
+    is tried.
     """
-    begin = np.flatnonzero(np.diff(inner, prepend=-1))
-    end = np.append(begin[1:], len(inner))
+    begin = np.flatnonzero(np.diff(inner[order], prepend=-1))
+    end = np.append(begin[1:], len(order))
     while len(begin):
-        mask, other = inner[begin], outer[begin]
-        held = 20 * store.spans.common(mask, other) >= 19 * store.areas[mask]
-        found[mask[held]] = other[held] + 1
+        pairs = order[begin]
+        held = hold(pairs)
+        found[inner[pairs[held]]] = outer[pairs[held]] + 1
         left = ~held & (begin + 1 < end)
         begin, end = begin[left] + 1, end[left]
+
+
+def _pairs_to_try(store: MaskStore) -> Iterator[tuple[Indices, Indices, _Hold]]:
+    """Yield pairs (inner, outer) that may be nested, and what tells which of them are."""
+    if store.nesting is not None:
+        nesting, rows = store.nesting
+        known = nesting.of_masks(rows)
+        if known is not None:
+            inner, outer, places = known
+            yield inner, outer, lambda pairs: nesting.hold(places[pairs])
+            return
+    for inner, outer in _candidates(store):
+        yield inner, outer, functools.partial(_among, store, inner, outer)
+
+
+def _among(
+    store: MaskStore, inner: Indices, outer: Indices, pairs: Indices
+) -> npt.NDArray[np.bool_]:
+    return _hold(store, inner[pairs], outer[pairs])
 
 
 def _candidates(store: MaskStore) -> Iterator[tuple[Indices, Indices]]:

@@ -14,6 +14,9 @@ _MANY = 4000
 
 _PAIRS_AT_ONCE = 1 << 20
 
+_MOST_PAIRS = 1 << 22
+"""Of boxes whose columns meet, of which `Overlaps` are kept; about a tenth of them overlap."""
+
 
 def suppress(
     boxes: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], threshold: float
@@ -40,14 +43,58 @@ def suppress(
     """
     order = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
     corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[order]
-    first, second = _overlapping(corners, threshold)
-    begins = np.searchsorted(first, np.arange(len(order) + 1))
-    kept = np.ones(len(order), dtype=np.bool_)
+    one, other, _ = _overlapping(corners, threshold)
+    rows = order[_kept(len(order), one, other)]
+    return _as_of_many(rows, scores) if 4 * len(boxes) > _MANY else rows
+
+
+class Overlaps:
+    """How much many boxes overlap, for one suppression after another among some of them.
+
+    Parameters
+    ----------
+    boxes : ndarray, Nx4
+        As for `suppress`.
+    """
+
+    def __init__(self, boxes: npt.NDArray[np.int64]) -> None:
+        corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+        self._count = len(corners)
+        self._one, self._other, self._overlap = _overlapping(corners, 0.0)
+
+    @classmethod
+    def of(cls, boxes: npt.NDArray[np.int64]) -> Overlaps | None:
+        """Return them, or None if so many boxes meet that it would take long, or much memory."""
+        corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+        return cls(boxes) if _meeting(corners)[1].sum() <= _MOST_PAIRS else None
+
+    def suppress(
+        self, rows: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], threshold: float
+    ) -> npt.NDArray[np.int64]:
+        """Return the same as ``suppress(boxes[rows], scores, threshold)``; no row twice."""
+        order = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
+        rank = np.full(self._count, -1, dtype=np.int64)
+        rank[rows[order]] = np.arange(len(rows))
+        much = self._overlap > threshold
+        one, other = rank[self._one[much]], rank[self._other[much]]
+        both = (one >= 0) & (other >= 0)
+        kept = order[_kept(len(order), one[both], other[both])]
+        return _as_of_many(kept, scores) if 4 * len(rows) > _MANY else kept
+
+
+def _kept(
+    count: int, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Go through boxes by rank: each that stays drops the later ones that it overlaps."""
+    first, second = np.minimum(one, other), np.maximum(one, other)
+    order = np.argsort(first, kind="stable")
+    first, second = first[order], second[order]
+    begins = np.searchsorted(first, np.arange(count + 1))
+    kept = np.ones(count, dtype=np.bool_)
     for rank in np.flatnonzero(np.diff(begins)).tolist():
         if kept[rank]:
             kept[second[begins[rank] : begins[rank + 1]]] = False
-    rows = order[kept]
-    return _as_of_many(rows, scores) if 4 * len(boxes) > _MANY else rows
+    return kept
 
 
 def _as_of_many(
@@ -61,20 +108,27 @@ def _as_of_many(
     return np.asarray(rows[order.numpy()], dtype=np.int64)
 
 
+def _meeting(
+    corners: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return boxes by their left side, and with how many of the next ones each shares columns."""
+    by_left = np.argsort(corners[:, 0], kind="stable")
+    lefts = corners[by_left, 0]
+    counts = np.searchsorted(lefts, corners[by_left, 2], side="left") - np.arange(len(lefts)) - 1
+    return by_left, np.maximum(counts, 0)  # of a box without width
+
+
 def _overlapping(
     corners: npt.NDArray[np.float32], threshold: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return pairs (i, j), i < j, of boxes that overlap by more than `threshold`, sorted by i.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return pairs of boxes that overlap by more than `threshold`, and by how much.
 
     Only boxes whose columns meet are compared; others share no pixel.
     """
-    by_left = np.argsort(corners[:, 0], kind="stable")
-    lefts = corners[by_left, 0]
-    places = np.arange(len(lefts))
-    counts = np.searchsorted(lefts, corners[by_left, 2], side="left") - places - 1
-    np.maximum(counts, 0, out=counts)  # of a box without width
-    bounds = offsets(counts)
-    found = [np.empty((0, 2), dtype=np.int64)]
+    by_left, counts = _meeting(corners)
+    places, bounds = np.arange(len(counts)), offsets(counts)
+    ones, others = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    overlaps = [np.empty(0)]
     for begin, end in portions(bounds, _PAIRS_AT_ONCE):
         here = counts[begin:end]
         one, other = np.repeat(places[begin:end], here), ranges(places[begin:end] + 1, here)[0]
@@ -83,11 +137,12 @@ def _overlapping(
         meet = corners[one, 1] < corners[other, 3]
         meet &= corners[other, 1] < corners[one, 3]
         one, other = one[meet], other[meet]
-        much = _overlap(corners[one], corners[other]) > threshold
-        found.append(np.stack([one[much], other[much]], axis=1))
-    pairs = np.sort(np.concatenate(found), axis=1)
-    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-    return pairs[:, 0], pairs[:, 1]
+        overlap = _overlap(corners[one], corners[other])
+        much = overlap > threshold
+        ones.append(one[much])
+        others.append(other[much])
+        overlaps.append(overlap[much])
+    return np.concatenate(ones), np.concatenate(others), np.concatenate(overlaps)
 
 
 def _overlap(ones: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[Any]:

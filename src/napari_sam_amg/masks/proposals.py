@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.masks.cleaned import CleanedMasks
 from napari_sam_amg.masks.collection import Masks
+from napari_sam_amg.masks.nms import Overlaps
 from napari_sam_amg.masks.scored import ScoredMasks
 from napari_sam_amg.masks.selection import Selection, select
 from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
@@ -20,7 +22,6 @@ from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_sam_amg.masks.selection import Cleaned
     from napari_sam_amg.masks.store import MaskStore
     from napari_sam_amg.masks.table import MaskTable
 
@@ -85,7 +86,8 @@ class Proposals(ScoredMasks):
         self.parameters = parameters
         self.floor = float(floor)
         self.provenance: dict[str, Any] = copy.deepcopy(dict(provenance or {}))
-        self._cleaned: tuple[int, dict[int, Cleaned]] = (0, {})
+        self._cleaned = CleanedMasks(store, 0)
+        self.overlaps: Overlaps | None = None
 
     @property
     def nbytes(self) -> int:
@@ -93,15 +95,18 @@ class Proposals(ScoredMasks):
         columns = (self.area_high, self.area_low, self.crop_index, self.crop_boxes_all)
         return super().nbytes + sum(c.nbytes for c in columns)
 
-    def cleaned(self, min_area: int) -> dict[int, Cleaned]:
-        """Return candidates cleaned of small regions, by row, as far as that was done before.
+    def prepare(self) -> None:
+        """Find once what each `select` would find anew, for live re-tuning."""
+        self.store.prepare()
+        if self.overlaps is None:
+            self.overlaps = Overlaps.of(self.store.boxes)
 
-        Those of the last `min_area` are kept, so that other thresholds need not do it again.
-        """
-        known = self._cleaned  # another thread may change it
-        if known[0] != min_area:
-            self._cleaned = known = (min_area, {})
-        return known[1]
+    def cleaned(self, min_area: int) -> CleanedMasks:
+        """Return the candidates without regions of fewer pixels; those of the last value stay."""
+        cleaned = self._cleaned  # another thread may change it
+        if cleaned.min_area != min_area:
+            self._cleaned = cleaned = CleanedMasks(self.store, min_area)
+        return cleaned
 
     def select(self, **thresholds: Any) -> Masks:
         """Select masks, as a fresh run with these thresholds would, without the model.

@@ -9,24 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.masks.nms import suppress
-from napari_sam_amg.masks.regions import clean
-from napari_sam_amg.masks.store import MaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_sam_amg.masks.proposals import Proposals
+    from napari_sam_amg.masks.store import MaskStore
     from napari_sam_amg.parameters import AmgParameters
 
 Rows = npt.NDArray[np.int64]
-
-Cleaned = tuple[int, int, npt.NDArray[np.bool_], bool]
-"""Left, top, pixels, and whether cleaning changed them."""
-
-_REMEMBERED = 1 << 16
-"""Pixels of the largest window that is kept for the next move of a slider."""
-
-_MOST_REMEMBERED = 4096
 
 _EDGE = 20
 """How near to a crop's edge a box is cut off, in pixels; sam2's own."""
@@ -45,11 +36,14 @@ class Selection:
     removed : dict
         How many candidates each step removed, by the parameter that decides it, in the
         order of the steps; "crop edge" for masks that the edge of a crop cuts off.
+    cleaned : int
+        Smallest region, in pixels, that was left in them; 0 if they are the candidates' own.
     """
 
     rows: Rows
     store: MaskStore
     removed: dict[str, int]
+    cleaned: int
 
 
 def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
@@ -84,71 +78,18 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
     rows = keep("box_nms_thresh", _unique_in_crops(proposals, rows, p.box_nms_thresh))
     if len(proposals.crop_boxes_all) > 1:
         rows = keep("crop_nms_thresh", _unique_between_crops(proposals, rows, p.crop_nms_thresh))
-    store = proposals.store.take(rows)
+    source, places = proposals.store, rows
     if p.min_mask_region_area > 0:
         threshold = max(p.box_nms_thresh, p.crop_nms_thresh)
-        known = proposals.cleaned(p.min_mask_region_area)
-        kept, store = without_small_regions(
-            store, p.min_mask_region_area, threshold, names=rows, known=known
-        )
-        rows = keep("min_mask_region_area", rows[kept])
+        source, changed = proposals.cleaned(p.min_mask_region_area).take(rows)
+        # Duplicates appear by cleaning; as in sam2's ``postprocess_small_regions``, masks
+        # that did not need it are preferred.
+        places = suppress(source.boxes, (~changed).astype(np.float32), threshold)
+        rows = keep("min_mask_region_area", rows[places])
     for step, wanted in _wishes(p).items():
-        kept = np.flatnonzero(wanted(store))
-        if len(kept) < len(rows):
-            store = store.take(kept)
-        rows = keep(step, rows[kept])
-    return Selection(rows, store, removed)
-
-
-def without_small_regions(
-    store: MaskStore,
-    min_area: int,
-    threshold: float,
-    *,
-    names: Rows | None = None,
-    known: dict[int, Cleaned] | None = None,
-) -> tuple[Rows, MaskStore]:
-    """Clean masks of small holes and islands, then of duplicates that appear by it.
-
-    Among duplicates, masks that did not need cleaning are preferred, as in sam2's
-    ``postprocess_small_regions``.
-
-    Parameters
-    ----------
-    store : MaskStore
-        The masks.
-    min_area : int
-        Regions of fewer pixels are removed.
-    threshold : float
-        Of the boxes' intersection over union.
-    names : ndarray, int64, optional
-        Of each mask, by which `known` has it.
-    known : dict, optional
-        Masks cleaned earlier with the same `min_area`; small ones are added.
-
-    Returns
-    -------
-    rows : ndarray, int64
-        The masks that stay, in sam2's order.
-    store : MaskStore
-        Their cleaned pixels.
-    """
-    known = {} if known is None else known
-    cleaned, unchanged = [], []
-    for index, name in enumerate(range(len(store)) if names is None else names.tolist()):
-        result = known.get(name)
-        if result is None:
-            left, top = store.windows[index, :2].tolist()
-            result = clean(
-                store.window(index), left=left, top=top, shape=store.shape, min_area=min_area
-            )
-            if result[2].size <= _REMEMBERED and len(known) < _MOST_REMEMBERED:
-                known[name] = result
-        cleaned.append(result[:3])
-        unchanged.append(not result[3])
-    new = MaskStore.from_windows(store.shape, cleaned)
-    kept = suppress(new.boxes, np.array(unchanged, dtype=np.float32), threshold)
-    return kept, new.take(kept)
+        good = wanted(source)[places]
+        rows, places = keep(step, rows[good]), places[good]
+    return Selection(rows, source.take(places), removed, p.min_mask_region_area)
 
 
 def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -165,11 +106,10 @@ def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:
 
 def _unique_in_crops(proposals: Proposals, rows: Rows, threshold: float) -> Rows:
     crop_of_row = proposals.crop_index[rows]
-    boxes, scores = proposals.store.boxes, proposals.predicted_iou
     kept = [rows[:0]]
     for crop in range(len(proposals.crop_boxes_all)):
         here = rows[crop_of_row == crop]
-        kept.append(here[suppress(boxes[here], scores[here], threshold)])
+        kept.append(_unique(proposals, here, proposals.predicted_iou[here], threshold))
     return np.concatenate(kept)
 
 
@@ -177,6 +117,14 @@ def _unique_between_crops(proposals: Proposals, rows: Rows, threshold: float) ->
     """Of masks that several crops found, keep the one from the smallest crop."""
     crops = proposals.crop_boxes_all[proposals.crop_index[rows]]
     scores = np.float32(1) / (crops[:, 2] * crops[:, 3]).astype(np.float32)
+    return _unique(proposals, rows, scores, threshold)
+
+
+def _unique(
+    proposals: Proposals, rows: Rows, scores: npt.NDArray[np.float32], threshold: float
+) -> Rows:
+    if proposals.overlaps is not None:
+        return rows[proposals.overlaps.suppress(rows, scores, threshold)]
     return rows[suppress(proposals.store.boxes[rows], scores, threshold)]
 
 

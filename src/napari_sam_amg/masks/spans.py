@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_sam_amg.masks.arrangement import Arrangement
 from napari_sam_amg.masks.ragged import Indices, offsets, portions, ranges, sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from napari_sam_amg.masks.store import MaskStore
 
@@ -33,12 +33,15 @@ class Spans:
         row. Sorted within a mask; a span ends with its row.
     offsets : ndarray, int64, N + 1
         The spans of mask i are ``offsets[i]`` to ``offsets[i + 1] - 1``.
+    cut : Arrangement, optional
+        The image cut at the ends of these spans at least; see `prepared`.
     """
 
     size: int
     start: Indices
     stop: Indices
     offsets: Indices
+    cut: Arrangement | None = None
 
     @classmethod
     def of(cls, store: MaskStore) -> Spans:
@@ -71,22 +74,34 @@ class Spans:
             offsets(np.concatenate(counts)),
         )
 
+    @classmethod
+    def concatenate(cls, several: Sequence[Spans]) -> Spans:
+        """Return the spans of the masks of several stores of one image, in order."""
+        return cls(
+            several[0].size,
+            np.concatenate([spans.start for spans in several]),
+            np.concatenate([spans.stop for spans in several]),
+            offsets(np.concatenate([np.diff(spans.offsets) for spans in several])),
+        )
+
     def take(self, masks: Indices) -> Spans:
         """Return the spans of some masks (int64, 0 to N - 1), in that order."""
-        chosen, bounds = self._spans_of(masks)
-        return Spans(self.size, self.start[chosen], self.stop[chosen], bounds)
+        chosen, bounds = self.of_masks(masks)
+        cut = None if self.cut is None else self.cut.take(chosen)
+        return Spans(self.size, self.start[chosen], self.stop[chosen], bounds, cut)
 
-    def of_mask(self, mask: int) -> Iterator[tuple[int, int]]:
-        """Yield first pixel and the one past the last of each span of a mask."""
-        chosen = slice(self.offsets[mask], self.offsets[mask + 1])
-        return zip(self.start[chosen].tolist(), self.stop[chosen].tolist(), strict=True)
+    def prepared(self) -> Spans:
+        """Return the same with the image cut at their ends, which `take` hands on.
 
-    def pixels(self, masks: Indices) -> Indices:
-        """Return the pixels of some masks, one after the other, counted over the image."""
-        chosen, _ = self._spans_of(masks)
-        return ranges(self.start[chosen], self.lengths[chosen])[0]
+        So what is drawn of ever other parts of many masks needs no sorting. Not of more spans
+        than are worked off at once.
+        """
+        if self.cut is not None or not 0 < len(self.start) <= _SPANS_AT_ONCE:
+            return self
+        return replace(self, cut=Arrangement.of(self.start, self.stop))
 
-    def _spans_of(self, masks: Indices) -> tuple[Indices, Indices]:
+    def of_masks(self, masks: Indices) -> tuple[Indices, Indices]:
+        """Return which spans some masks have, one mask after the other, and their offsets."""
         first = self.offsets[masks]
         return ranges(first, self.offsets[masks + 1] - first)
 
@@ -118,7 +133,7 @@ class Spans:
         -------
         ndarray, int64, P
         """
-        chosen, bounds = self._spans_of(one)
+        chosen, bounds = self.of_masks(one)
         image = np.repeat(other * (self.size + 1), np.diff(bounds))
         pixels = self._before(image + self.stop[chosen])
         pixels -= self._before(image + self.start[chosen])
@@ -130,46 +145,19 @@ class Spans:
         within = np.minimum(keys - self._keys[index], self.lengths[index])
         return np.where(index < 0, 0, self.passed[index] + within)
 
-    def shared(self) -> Indices:
-        """Count the pixels of each mask that another one covers too, int64 N."""
-        counts = np.empty(len(self.start), dtype=np.int64)
-        for part in self._parts():
-            order, edges, several = self._covered(part)
-            passed = np.empty(len(order), dtype=np.int64)
-            passed[order] = offsets(np.where(several, np.diff(edges), 0))
-            starts, stops = passed.reshape(2, -1)
-            counts[part] = stops - starts
-        return sums(counts, self.offsets)
+    def arrangements(self) -> Iterator[tuple[slice | Indices, Arrangement]]:
+        """Yield the image cut at their ends, and which spans they are.
 
-    def clear_shared(self, image: npt.NDArray[np.unsignedinteger]) -> None:
-        """Set the pixels that several masks cover to 0, in an image laid out flat."""
-        for part in self._parts():
-            _, edges, several = self._covered(part)
-            image[edges[0] : edges[-1]][np.repeat(several, np.diff(edges))] = 0
-
-    def _covered(self, part: slice | Indices) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
-        """Sort the edges of spans, and tell whether several spans cover what lies between two.
-
-        Returns
-        -------
-        order : ndarray, int64
-            Indices that sort all starts, then all stops.
-        edges : ndarray, int64
-            Sorted.
-        several : ndarray, bool
-            One less than edges.
+        In parts that have no pixel in common, so that little memory is needed; spans of a
+        part that is no slice are sorted.
         """
-        start = self.start[part]
-        everything = np.concatenate([start, self.stop[part]])
-        order = np.argsort(everything)
-        covering = np.cumsum(np.where(order < len(start), 1, -1))
-        return order, everything[order], covering[:-1] > 1
-
-    def _parts(self) -> Iterator[slice | Indices]:
-        """Yield spans in parts that have no pixel in common, so that little memory is needed."""
+        if not len(self.start):
+            return
         if len(self.start) <= _SPANS_AT_ONCE:
-            if len(self.start):
-                yield slice(None)
+            if self.cut is not None:
+                yield slice(None), self.cut.simplified()
+            else:
+                yield slice(None), Arrangement.of(self.start, self.stop)
             return
         order = np.argsort(self.start, kind="stable")
         ended = np.maximum.accumulate(self.stop[order])[:-1]
@@ -177,4 +165,5 @@ class Spans:
         apart = np.flatnonzero(self.start[order][1:] >= ended) + 1
         cuts = np.concatenate([[0], apart, [len(order)]])
         for first, last in portions(cuts, _SPANS_AT_ONCE):
-            yield order[cuts[first] : cuts[last]]
+            part = order[cuts[first] : cuts[last]]
+            yield part, Arrangement.of(self.start[part], self.stop[part])

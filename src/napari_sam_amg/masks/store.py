@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam_amg.masks.ragged import offsets
 from napari_sam_amg.masks.spans import Spans
+from napari_sam_amg.masks.window import Window, tight_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Window = npt.NDArray[np.bool_]
+    from napari_sam_amg.masks.nesting import Nesting
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -33,6 +35,13 @@ class MaskStore:
         Pixels of each mask, at least 1.
     buffer : ndarray, uint8
         The windows' pixels, row by row, eight a byte, each window starting a new byte.
+
+    Attributes
+    ----------
+    shape, windows, areas
+        As given.
+    nesting : tuple or None
+        After `prepare`: pairs of the masks that these were taken from, and these masks' rows.
     """
 
     def __init__(
@@ -47,13 +56,14 @@ class MaskStore:
         self.areas = _frozen(areas, np.int64)
         self._buffer = _frozen(buffer, np.uint8)
         sizes = (self.windows[:, 2] * self.windows[:, 3] + 7) // 8
-        self._offsets = _frozen(np.concatenate([[0], np.cumsum(sizes)]), np.int64)
+        self._offsets = _frozen(offsets(sizes), np.int64)
         if self._offsets[-1] != len(self._buffer) or len(self.areas) != len(self.windows):
             raise ValueError(
                 f"{len(self.windows)} windows need {self._offsets[-1]} bytes and as many areas, "
                 f"but there are {len(self._buffer)} bytes and {len(self.areas)} areas"
             )
         self._spans: Spans | None = None
+        self.nesting: tuple[Nesting, npt.NDArray[np.int64]] | None = None
 
     @classmethod
     def from_windows(
@@ -115,12 +125,16 @@ class MaskStore:
         shapes = {store.shape for store in stores}
         if len(shapes) != 1:
             raise ValueError(f"need stores of one image shape, got {sorted(shapes)}")
-        return cls(
+        together = cls(
             shapes.pop(),
             np.concatenate([store.windows for store in stores]),
             np.concatenate([store.areas for store in stores]),
             np.concatenate([store._buffer for store in stores]),
         )
+        spans = [store._spans for store in stores if store._spans is not None]
+        if len(spans) == len(stores):
+            together._spans = Spans.concatenate(spans)
+        return together
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -161,6 +175,14 @@ class MaskStore:
         if self._spans is None:
             self._spans = Spans.of(self)
         return self._spans
+
+    def prepare(self) -> None:
+        """Find what `take` hands on, so that ever other parts are drawn and tabulated at once."""
+        from napari_sam_amg.masks.nesting import Nesting
+
+        self._spans = self.spans.prepared()
+        if self.nesting is None and (nesting := Nesting.of(self)) is not None:
+            self.nesting = (nesting, np.arange(len(self)))
 
     def window(self, index: int) -> Window:
         """Return the pixels of one mask within its window, bool hxw."""
@@ -207,26 +229,13 @@ class MaskStore:
             self._offsets[chosen].tolist(), self._offsets[chosen + 1].tolist(), strict=True
         )
         parts = [self._buffer[begin:end] for begin, end in bounds]
-        taken = MaskStore(
-            self.shape,
-            self.windows[chosen],
-            self.areas[chosen],
-            np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8),
-        )
+        buffer = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8)
+        taken = MaskStore(self.shape, self.windows[chosen], self.areas[chosen], buffer)
         if self._spans is not None:
             taken._spans = self._spans.take(chosen)
+        if self.nesting is not None:
+            taken.nesting = (self.nesting[0], self.nesting[1][chosen])
         return taken
-
-
-def tight_window(pixels: Window) -> tuple[int, int, Window] | None:
-    """Return left, top and pixels of a mask's bounding window; None if it has no pixel."""
-    rows = np.flatnonzero(pixels.any(axis=1))
-    if not rows.size:
-        return None
-    top, bottom = int(rows[0]), int(rows[-1])
-    columns = np.flatnonzero(pixels[top : bottom + 1].any(axis=0))
-    left, right = int(columns[0]), int(columns[-1])
-    return left, top, pixels[top : bottom + 1, left : right + 1]
 
 
 def _frozen(values: npt.NDArray[np.generic], dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:

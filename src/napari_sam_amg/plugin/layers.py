@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import CyclicLabelColormap
 
     from napari_sam_amg.masks import Masks
+    from napari_sam_amg.masks.features import Columns
 
 PROVENANCE = "napari_sam_amg"
 """Key in ``layer.metadata``: what made the result, as `Masks.provenance`."""
@@ -34,13 +35,13 @@ _COLOURS = 4093
 _MAX_COLOURS = 1 << 16
 
 
-def layer_features(table: pd.DataFrame, pixel_area: float | None = None) -> pd.DataFrame:
+def layer_features(columns: Columns, pixel_area: float | None = None) -> pd.DataFrame:
     """Tabulate masks by napari's rules: row i is label i, row 0 the background.
 
     Parameters
     ----------
-    table : DataFrame
-        `Masks.features` of M masks.
+    columns : dict of ndarray
+        Those of `Masks.features` of M masks.
     pixel_area : float, optional
         Of a pixel in square micrometres; adds the column ``area_um2``.
 
@@ -53,13 +54,12 @@ def layer_features(table: pd.DataFrame, pixel_area: float | None = None) -> pd.D
     import pandas as pd
 
     if pixel_area is not None:
-        table = table.assign(area_um2=table["area"] * pixel_area)
-    columns: dict[str, Any] = {"index": np.arange(len(table) + 1)}
-    for name in table.columns:
-        column = table[name].to_numpy()
+        columns = {**columns, "area_um2": columns["area"] * pixel_area}
+    whole = {"index": np.arange(len(columns["label"]) + 1)}
+    for name, column in columns.items():
         first = np.nan if column.dtype.kind == "f" and name != "area_um2" else 0
-        columns[name] = np.concatenate([np.array([first], dtype=column.dtype), column])
-    return pd.DataFrame(columns)
+        whole[name] = np.concatenate([np.array([first], dtype=column.dtype), column])
+    return pd.DataFrame(whole)
 
 
 def pixel_area_um2(keywords: Mapping[str, Any], axes: Sequence[int]) -> float | None:
@@ -152,12 +152,12 @@ def layer_metadata(masks: Masks, existing: npt.NDArray[np.bool_] | None = None) 
 
 def layer_tuple(masks: Masks, *, name: str) -> tuple[npt.NDArray[Any], dict[str, Any], str]:
     """Return masks as napari's (data, keywords, "labels"), where they lay when they were saved."""
-    labels, table = masks.labels_and_features()
+    labels, columns = masks.labels_and_columns()
     index, keywords = placement(masks)
     axes = [axis for axis, where in enumerate(index) if where is not None]
     meta = {
         "name": name,
-        "features": layer_features(table, pixel_area_um2(keywords, axes)),
+        "features": layer_features(columns, pixel_area_um2(keywords, axes)),
         "metadata": layer_metadata(masks),
         **keywords,
     }

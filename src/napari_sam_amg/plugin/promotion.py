@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.masks.covering import covering
+from napari_sam_amg.plugin.by_hand import drawn_as, erase, paint
 
 if TYPE_CHECKING:
     import napari.layers
@@ -38,8 +39,9 @@ class _Cycle:
         Whether the layer was painted by hand when it began: candidates are painted, too.
     changed : bool
         Whether the candidate that is shown changed anything, so that it can be taken back.
-    seen : ndarray
-        The layer's pixels after the last click; if they are others now, it is over.
+    seen : int or ndarray
+        The layer's version after the last click, the pixels of one that is painted; if that
+        is no longer so, it is over.
     """
 
     x: int
@@ -49,7 +51,7 @@ class _Cycle:
     place: int
     edited: bool
     changed: bool
-    seen: npt.NDArray[Any]
+    seen: int | npt.NDArray[Any]
 
 
 class Promotion:
@@ -101,10 +103,9 @@ class Promotion:
         if 0 <= cycle.place < len(cycle.rows) and cycle.changed:
             self._take_back(edited=cycle.edited, shown=last)
         cycle.place = (cycle.place + 1) % (len(cycle.rows) + 1)
-        back = cycle.place == len(cycle.rows)
-        if not back:
+        if not (back := cycle.place == len(cycle.rows)):
             self._show(cycle)
-        cycle.seen = np.array(layer.data)
+        cycle.seen = np.array(layer.data) if cycle.edited else self.result.shown.version
         self._cycle = cycle
         if back:
             return "As it was before. Click again for the first candidate."
@@ -134,12 +135,11 @@ class Promotion:
         ParameterError
             If the layer is gone.
         """
-        layer = self._layer()
         self._cycle = None
-        result = self.result
+        layer, result = self._layer(), self.result
         chosen = np.unique(np.asarray(labels, dtype=np.int64).reshape(-1))
         if result.is_edited:
-            return _erase(layer, chosen)
+            return erase(layer, chosen)
         chosen = chosen[(chosen > 0) & (chosen <= len(result.rows))]
         if len(chosen):
             result.corrections.remove(result.rows[chosen - 1])
@@ -165,10 +165,10 @@ class Promotion:
         """Take a step back; what is not `shown` is followed by another step."""
         if edited:
             self._layer().undo()
-            return
-        self.result.corrections.undo()
-        if shown:
-            self.result.update()
+        else:
+            self.result.corrections.undo()
+            if shown:
+                self.result.update()
 
     def label_at(self, x: int, y: int) -> int:
         """Return the label that is shown at a pixel, 0 if none."""
@@ -184,8 +184,12 @@ class Promotion:
         return layer
 
     def _continues(self, cycle: _Cycle, x: int, y: int) -> bool:
-        near = abs(cycle.x - x) <= _SAME_PLACE and abs(cycle.y - y) <= _SAME_PLACE
-        return near and np.array_equal(cycle.seen, self._layer().data)
+        if abs(cycle.x - x) > _SAME_PLACE or abs(cycle.y - y) > _SAME_PLACE:
+            return False
+        if cycle.edited:
+            return np.array_equal(cycle.seen, self._layer().data)
+        shown = self.result.shown
+        return cycle.seen == shown.version and not shown.is_edited
 
     def _begin(self, x: int, y: int, *, add: bool) -> _Cycle:
         result, label = self.result, self.label_at(x, y)
@@ -193,58 +197,19 @@ class Promotion:
         rows = covering(result.proposals, x, y)
         if edited:  # what is drawn there may be another mask than the run's
             drawn = result.plane.flat(np.asarray(self._layer().data)) == label
-            rows = rows[[not _same(result, row, drawn) for row in rows.tolist()]]
+            rows = rows[~drawn_as(result, rows, drawn)]
         else:
             rows = rows[~np.isin(rows, result.rows)]
         instead: int | None = None
         if label > 0 and not add:
             instead = label if edited else int(result.rows[label - 1])
-        return _Cycle(x, y, rows, instead, -1, edited, False, np.empty(0))
+        return _Cycle(x, y, rows, instead, -1, edited, False, 0)
 
     def _show(self, cycle: _Cycle) -> None:
         result, row = self.result, int(cycle.rows[cycle.place])
         if cycle.edited:
-            cycle.changed = _paint(result, self._layer(), row, cycle.instead)
+            cycle.changed = paint(result, self._layer(), row, cycle.instead)
         else:
             result.corrections.promote(row, cycle.instead)
             result.update()
             cycle.changed = True
-
-
-def _same(result: Result, row: int, drawn: npt.NDArray[np.bool_]) -> bool:
-    """Whether a candidate has exactly the pixels that are drawn."""
-    store = result.proposals.store
-    if int(store.areas[row]) != np.count_nonzero(drawn):
-        return False
-    return bool(np.array_equal(store.full(row), drawn))
-
-
-def _paint(result: Result, layer: napari.layers.Labels, row: int, label: int | None) -> bool:
-    """Paint a candidate where nothing is, or only what it takes the place of.
-
-    Returns whether that changed any pixel: napari's undo knows only of what did.
-    """
-    data = np.asarray(layer.data)
-    number = label or max(int(data.max()), len(result.rows)) + 1
-    if number > np.iinfo(data.dtype).max:
-        layer.data = data = data.astype(np.uint32)
-    mask = result.plane.placed(result.proposals.store.full(row))
-    old = data == number
-    places = np.nonzero(old | (mask & (data == 0)))
-    values = np.where(mask[places], number, 0).astype(data.dtype)
-    changed = bool((data[places] != values).any())
-    layer.data_setitem(places, values)
-    if number >= len(layer.features):
-        table = layer.features.reindex(range(number + 1))
-        table["index"] = table["label"] = np.arange(number + 1)
-        layer.features = table
-    return changed
-
-
-def _erase(layer: napari.layers.Labels, labels: npt.NDArray[np.int64]) -> int:
-    data = np.asarray(layer.data)
-    places = np.nonzero(np.isin(data, labels[labels > 0]))
-    count = len(np.unique(data[places]))
-    if count:
-        layer.data_setitem(places, 0)
-    return count

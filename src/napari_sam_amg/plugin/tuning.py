@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from napari_sam_amg.plugin.layers import (
     layer_metadata,
     pixel_area_um2,
 )
+from napari_sam_amg.plugin.shown import ShownLayer
 
 if TYPE_CHECKING:
     import napari.layers
@@ -53,8 +53,8 @@ class Result:
 
     Attributes
     ----------
-    layer : napari.layers.Labels or None
-        Shows ``masks.to_labels()``; None until `show` was called.
+    shown : ShownLayer
+        The layer that shows ``masks.to_labels()``.
     masks : Masks or None
         What it shows.
     rows : ndarray, int64, M
@@ -75,7 +75,7 @@ class Result:
         self._viewer = viewer
         self.plane = plane
         self.proposals = proposals
-        self.layer: napari.layers.Labels | None = None
+        self.shown = ShownLayer(viewer)
         self.masks: Masks | None = None
         self.rows: Rows = np.empty(0, dtype=np.int64)
         self.selection: Selection | None = None
@@ -86,20 +86,23 @@ class Result:
         self._existing: npt.NDArray[np.bool_] | None = None
         self._covered: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._selected: Masks | None = None
-        self._drawn: npt.NDArray[Any] | None = None
+        self._state: tuple[Any, ...] = ()
         self._pixel_area = pixel_area_um2(plane.keywords, plane.axes)
+
+    @property
+    def layer(self) -> napari.layers.Labels | None:
+        """The Labels layer; None until `show` was called."""
+        return self.shown.layer
 
     @property
     def is_gone(self) -> bool:
         """Whether there is no layer, or it was removed from the viewer."""
-        return self.layer is None or self.layer not in self._viewer.layers
+        return self.shown.is_gone
 
     @property
     def is_edited(self) -> bool:
         """Whether the layer's pixels are no longer what was drawn, or the layer is gone."""
-        if self.is_gone or self.layer is None:
-            return True
-        return self._drawn is None or not _same_pixels(self.layer.data, self._drawn)
+        return self.shown.is_edited
 
     @property
     def existing(self) -> npt.NDArray[np.bool_] | None:
@@ -108,7 +111,7 @@ class Result:
 
     @existing.setter
     def existing(self, pixels: npt.NDArray[np.bool_] | None) -> None:
-        self._existing = pixels
+        self._existing, self._state = pixels, ()
         if pixels is not None:  # counted once, so that each mask needs only its spans' ends
             self._covered = offsets(pixels.reshape(-1))
 
@@ -128,7 +131,7 @@ class Result:
             and _equal(self.plane.keywords, other.plane.keywords)
         )
         if same and not kept:
-            self.layer, self._drawn = other.layer, other._drawn
+            self.shown, other.shown = other.shown, ShownLayer(self._viewer)
         self.nesting, self.colour_by = other.nesting, other.colour_by
 
     def show(self, **thresholds: Any) -> Masks:
@@ -145,6 +148,7 @@ class Result:
             What is shown now. A layer that was edited by hand stays as it is: a new one is
             added beside it.
         """
+        self.proposals.prepare()
         self._selected, self.selection = self.proposals.selected(**thresholds)
         self.thresholds = thresholds
         return self.update()
@@ -160,20 +164,28 @@ class Result:
         if self._existing is not None:
             chosen = np.flatnonzero(self._on_existing(masks) <= _MOST_ON_EXISTING)
             masks, rows = masks[chosen], rows[chosen]
-        image, table = masks.labels_and_features()
+        cleaned = 0 if self.selection is None else self.selection.cleaned
+        state = (masks.overlap, cleaned, self.nesting, self.colour_by)
+        if np.array_equal(rows, self.rows) and state == self._state and not self.is_edited:
+            self.shown.describe(layer_metadata(masks, self._existing))
+        else:
+            self._draw(masks, rows)
+        self._state, self.masks, self.rows = state, masks, rows
+        return masks
+
+    def _draw(self, masks: Masks, rows: Rows) -> None:
+        image, columns = masks.labels_and_columns()
         if self._existing is not None:
             image[self._existing] = 0
-            # A table of its own: the masks keep theirs.
-            table = table.assign(area_visible=visible_areas(image, len(masks)))
-        labels = self.plane.placed(image)
-        features = layer_features(table, self._pixel_area)
-        if self.is_edited:
-            self._add(labels, features, masks, rows)
-        else:
-            self._update(labels, features, masks, rows)
-        self._drawn = labels.copy()
-        self.masks, self.rows = masks, rows
-        return masks
+            columns = {**columns, "area_visible": visible_areas(image, len(masks))}
+        features = layer_features(columns, self._pixel_area)
+        self.shown.draw(
+            self.plane.placed(image),
+            features,
+            layer_metadata(masks, self._existing),
+            self._colours(features, rows),
+            {"name": f"{self.plane.name} masks", **self.plane.keywords},
+        )
 
     def colour(self) -> None:
         """Colour the layer anew, after a change of `colour_by`."""
@@ -195,11 +207,15 @@ class Result:
         wanted = self.corrections.applied(rows)
         if wanted is rows:
             return self._selected, rows
-        new = np.setdiff1d(wanted, rows)
-        masks = self._selected.followed_by(self.proposals.masks(new))
-        everything = np.concatenate([rows, new])
-        order = np.argsort(everything)
-        masks = masks[order[np.searchsorted(everything[order], wanted)]]
+        if not self.selection.cleaned:
+            table, store = self.proposals.table, self.proposals.store
+            masks = self._selected.with_masks(store.take(wanted), table.take(wanted))
+        else:  # what was promoted is shown as it was found
+            new = np.setdiff1d(wanted, rows)
+            masks = self._selected.followed_by(self.proposals.masks(new))
+            everything = np.concatenate([rows, new])
+            order = np.argsort(everything)
+            masks = masks[order[np.searchsorted(everything[order], wanted)]]
         masks.provenance["corrected"] = True
         return masks, wanted
 
@@ -207,43 +223,6 @@ class Result:
         if self.colour_by in features:
             return colours(feature_colours(features[self.colour_by].to_numpy()[1:]))
         return colours(identity_colours(rows))
-
-    def _update(self, labels: Any, features: Any, masks: Masks, rows: Rows) -> None:
-        layer = self.layer
-        assert layer is not None  # noqa: S101 - for the type checker
-        # The old picture need not be drawn again, nor the colour of the chosen label told:
-        # the data that comes next does both.
-        unseen = getattr(layer, "_block_refresh", contextlib.nullcontext)
-        with unseen(), layer.events.set_data.blocker(), layer.events.selected_label.blocker():
-            layer.colormap = self._colours(features, rows)
-        layer.metadata = {**layer.metadata, **layer_metadata(masks, self._existing)}
-        if layer.selected_label > np.iinfo(labels.dtype).max:
-            layer.selected_label = 1
-        # The same plane: the viewer need not look at the extent of all its layers again.
-        with layer.events.extent.blocker():
-            layer.data = labels
-        layer.features = features
-
-    def _add(self, labels: Any, features: Any, masks: Masks, rows: Rows) -> None:
-        self.layer = self._viewer.add_labels(
-            labels,
-            name=f"{self.plane.name} masks",
-            features=features,
-            metadata=layer_metadata(masks, self._existing),
-            colormap=self._colours(features, rows),
-            **self.plane.keywords,
-        )
-
-
-def _same_pixels(a: Any, b: npt.NDArray[Any]) -> bool:
-    """Compare label images, eight bytes at a time where their memory allows it."""
-    a = np.asarray(a)
-    if a.shape != b.shape:
-        return False
-    words = a.dtype == b.dtype and a.nbytes % 8 == 0
-    if words and a.flags.c_contiguous and b.flags.c_contiguous:
-        a, b = a.reshape(-1).view(np.uint64), b.reshape(-1).view(np.uint64)
-    return bool(np.array_equal(a, b))
 
 
 def _equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
