@@ -137,6 +137,7 @@ def _rescale(viewer):
 def test_the_viewer_may_change_during_a_run(quick, viewer, wait, change, time):
     viewer.add_points(np.zeros((1, 2)), name="points")
     quick.image_layer.value = viewer.layers["cells"]
+    quick.points_per_batch.value = 2  # so that the run has more steps than that
     worker = quick.run()
     steps = []
     worker.yielded.connect(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from qtpy.QtCore import QPoint, QRect, Qt
+from magicgui.widgets import Label
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -18,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 import napari_sam_amg
+from napari_sam_amg.plugin.layout import Paragraph
 
 FIELDS = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
 
@@ -67,3 +69,47 @@ def test_every_field_is_reached_by_the_keyboard(laptop):
 def test_it_has_no_style_of_its_own():
     sources = Path(napari_sam_amg.__file__).parent.rglob("*.py")
     assert not [path.name for path in sources if "setStyleSheet" in path.read_text("utf-8")]
+
+
+class Laid(QObject):
+    """Counts how often a widget is asked to lay out what is in it."""
+
+    def __init__(self, watched):
+        super().__init__()
+        self.count = 0
+        watched.installEventFilter(self)
+
+    def eventFilter(self, watched, event):
+        self.count += event.type() == QEvent.Type.LayoutRequest
+        return False
+
+
+@pytest.mark.parametrize(
+    ("words", "laid"), [("Step 2 of 6, 3 s", False), (" ".join(["much to say"] * 60), True)]
+)
+def test_the_news_of_a_run_lay_nothing_out_anew(laptop, qtbot, words, laid):
+    """Without a graphics card each layout of the window takes time from the run."""
+    panel = laptop._panel
+    laptop.say("Step 1 of 6, 2 s")
+    qtbot.wait(50)
+    seen = Laid(panel.native)
+    laptop.say(words)
+    qtbot.wait(50)
+    assert (seen.count > 0) == laid
+    native = panel.status.native
+    assert native.text() == words
+    needed = native.heightForWidth(native.width())
+    assert native.height() >= needed, "cut off"
+
+
+def test_words_that_had_room_follow_a_narrower_window(qtbot):
+    label = Label(value="")
+    paragraph = Paragraph(label, lines=3)
+    qtbot.addWidget(paragraph)
+    paragraph.resize(900, paragraph.sizeHint().height())
+    paragraph.show()
+    paragraph.say(" ".join(["word"] * 24))
+    paragraph.resize(150, paragraph.height())
+    assert label.native.width() == 150
+    needed = label.native.heightForWidth(150)
+    assert paragraph.heightForWidth(150) >= needed > paragraph.height()

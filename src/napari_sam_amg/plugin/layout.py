@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from magicgui.widgets import Label
     from magicgui.widgets.bases import BaseValueWidget
+    from qtpy.QtGui import QResizeEvent
 
     Row = BaseValueWidget[Any] | tuple[BaseValueWidget[Any], ...] | QWidget
 
@@ -81,18 +82,49 @@ def form(rows: Iterable[Row]) -> QWidget:
     return box
 
 
-def paragraph(label: Label) -> QWidget:
-    """Let a label break its lines in the width that there is, whatever its words need."""
-    words = label.native
-    words.setWordWrap(True)
-    words.setAlignment(Qt.AlignmentFlag.AlignTop)
-    words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-    box = QWidget()
-    column = QVBoxLayout(box)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.addWidget(words)
-    words.show()
-    return box
+class Paragraph(QWidget):
+    """A label that breaks its lines in the width that there is, whatever its words need.
+
+    Parameters
+    ----------
+    label : magicgui.widgets.Label
+    lines : int
+        For how many lines there is always room.
+    """
+
+    def __init__(self, label: Label, lines: int = 0) -> None:
+        super().__init__()
+        self._label = label
+        self._words = label.native
+        self._words.setWordWrap(True)
+        self._words.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._words.setMinimumHeight(lines * self._words.fontMetrics().lineSpacing())
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.addWidget(self._words)
+        self._words.show()
+
+    def say(self, text: str) -> None:
+        """Show words; those for which there is always room leave the window's layout alone.
+
+        Else Qt lays out the whole window anew for each of them, and draws it once more.
+        """
+        least = self._words.minimumHeight()
+        needed = self._words.fontMetrics().boundingRect(
+            0, 0, self._words.width(), 0, Qt.TextFlag.TextWordWrap, text
+        )
+        fits = needed.height() <= least == self._words.height()
+        self._column.setEnabled(not fits)
+        self._label.value = text
+        if not fits:  # not on its own, if it was due while it was not enabled
+            self._column.activate()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Lay the words out anew, also those that had room before."""
+        super().resizeEvent(event)
+        self._column.setEnabled(True)
+        self._column.setGeometry(self.rect())
 
 
 def show_row(widget: BaseValueWidget[Any], *, shown: bool) -> None:

@@ -18,7 +18,7 @@ from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models.registry import EMBEDDED, list_models
 from napari_sam_amg.parameters import group_of
 from napari_sam_amg.plugin.form import make_fields
-from napari_sam_amg.plugin.layout import form, group, paragraph, scrolling, show_row
+from napari_sam_amg.plugin.layout import Paragraph, form, group, scrolling, show_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +143,11 @@ class Panel:
             tooltip="<qt>End the run and show what it has found so far.</qt>",
         )
         self.progress = ProgressBar(visible=False)
+        stays = self.progress.native.sizePolicy()
+        stays.setRetainSizeWhenHidden(True)  # so that a run moves nothing
+        self.progress.native.setSizePolicy(stays)
         self.status = Label(value="")
+        self._paragraph = Paragraph(self.status, lines=3)
         self.groups: dict[str, QCollapsible] = {}
         self.native = self._column()
 
@@ -179,13 +183,16 @@ class Panel:
         progress.setContentsMargins(4, 0, 8, 0)
         progress.addWidget(self.progress.native)
         layout.addLayout(progress)
-        self.status.native.setMinimumHeight(3 * self.status.native.fontMetrics().lineSpacing())
-        layout.addWidget(paragraph(self.status))
+        layout.addWidget(self._paragraph)
         return whole
 
     def _add_group(self, column: QVBoxLayout, title: str, rows: Sequence[Row]) -> None:
         self.groups[title] = group(title, rows)
         column.addWidget(self.groups[title])
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the status line."""
+        self._paragraph.say(text)
 
     def chosen_model(self) -> str | Path:
         """Return the model's name or file; ParameterError if no file is given."""

@@ -48,6 +48,7 @@ class Report:
         self._worker, self._say, self._news = worker, say, None
         if self._on_processor is None:
             self._on_processor = draws_on_processor(main_window(self._panel.native))
+        self._advance_activity(0, 0)
         self._advance(0, 0)
         self._panel.progress.visible = True
         # napari starts its animation with the thread, in an earlier slot of the same signal.
@@ -77,26 +78,35 @@ class Report:
         news = self._news
         if news is None or self._worker is None:
             return
-        self._advance(news.done, news.total)
+        self._advance_activity(news.done, news.total)
         if self._news is not news or self._worker is None:
             return  # napari's bar let other events in: there are later news, or last words
-        self._say(sentence(news, time.monotonic() - self._came))
+        if isalive(self._panel.native):  # type: ignore[no-untyped-call]
+            self._advance(news.done, news.total)
+            self._say(sentence(news, time.monotonic() - self._came))
+
+    def _advance_activity(self, done: int, total: int) -> None:
+        activity = getattr(self._worker, "pbar", None)
+        if activity is None:
+            return
+        done, total = self._bounded(done, total)
+        if activity.total != total:
+            activity.total = total
+        if activity.n != done:
+            activity.update(done - activity.n)
 
     def _advance(self, done: int, total: int) -> None:
-        if not total:  # a bar without an end is an animation, too
-            done, total = 0, int(bool(self._on_processor))
-        activity = getattr(self._worker, "pbar", None)
-        if activity is not None:  # first: it lets the window draw, which should happen once
-            if activity.total != total:
-                activity.total = total
-            if activity.n != done:
-                activity.update(done - activity.n)
-        if self._worker is None or not isalive(self._panel.native):  # type: ignore[no-untyped-call]
-            return
         bar = self._panel.progress
+        done, total = self._bounded(done, total)
+        bar.native.setUpdatesEnabled(False)  # else it draws at once, and then the words
         if bar.max != total:
             bar.max = total
         bar.value = done
+        bar.native.setUpdatesEnabled(True)
+
+    def _bounded(self, done: int, total: int) -> tuple[int, int]:
+        """Give a bar an end: one without is an animation, too."""
+        return (done, total) if total else (0, int(bool(self._on_processor)))
 
     def _started(self) -> None:
         if self._worker is None or not isalive(self._panel.native):  # type: ignore[no-untyped-call]

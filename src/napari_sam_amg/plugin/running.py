@@ -130,7 +130,7 @@ class Runner:
     def _say(self, text: str) -> None:
         if self._gone:
             return
-        self._panel.status.value = text
+        self._panel.say(text)
 
     def _show(self, *, running: bool) -> None:
         if self._gone:

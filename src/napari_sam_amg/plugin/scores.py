@@ -11,7 +11,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
-from napari_sam_amg.plugin.layout import paragraph
+from napari_sam_amg.plugin.layout import Paragraph
 from napari_sam_amg.plugin.section import Host, Section
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Scores(Section):
         # Room for the longest text, so that the form does not jump while a slider moves.
         self.removed.native.setMinimumHeight(3 * self.removed.native.fontMetrics().lineSpacing())
         row.setSpacing(12)
-        self.rows = [plots, paragraph(self.removed)]
+        self.rows = [plots, Paragraph(self.removed)]
         host.result_changed.connect(self._update)
 
     def _update(self) -> None:

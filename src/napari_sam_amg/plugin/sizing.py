@@ -9,7 +9,7 @@ from magicgui.widgets import Label, PushButton
 
 from napari_sam_amg.errors import ParameterError, SamAmgError
 from napari_sam_amg.plugin.example import Proposal, proposal
-from napari_sam_amg.plugin.layout import paragraph
+from napari_sam_amg.plugin.layout import Paragraph
 from napari_sam_amg.plugin.planes import displayed_plane
 from napari_sam_amg.plugin.regions import to_plane
 from napari_sam_amg.plugin.section import Host, Section
@@ -42,7 +42,7 @@ class Sizing(Section):
             tooltip="<qt>Set points, crops and area limits as proposed.</qt>",
         )
         self.example = Label(name="example", value="")
-        self.rows = [(self.draw_example, self.apply_example), paragraph(self.example)]
+        self.rows = [(self.draw_example, self.apply_example), Paragraph(self.example)]
         self._layer: Shapes | None = None
         self._proposal: Proposal | None = None
         self.draw_example.changed.connect(self._draw)

@@ -129,7 +129,7 @@ class AmgWidget(Container[Any]):
 
     def say(self, text: str) -> None:
         """Show a sentence in the status line."""
-        self._panel.status.value = text
+        self._panel.say(text)
 
     @property
     def labels_layer(self) -> Labels | None:
