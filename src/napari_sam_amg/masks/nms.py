@@ -85,15 +85,19 @@ class Overlaps:
 def _kept(
     count: int, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """Go through boxes by rank: each that stays drops the later ones that it overlaps."""
+    """Tell which boxes stay, if each that does drops those of higher rank that it overlaps.
+
+    In rounds: a box that no undecided better one overlaps stays for sure, all such at once.
+    """
     first, second = np.minimum(one, other), np.maximum(one, other)
-    order = np.argsort(first, kind="stable")
-    first, second = first[order], second[order]
-    begins = np.searchsorted(first, np.arange(count + 1))
     kept = np.ones(count, dtype=np.bool_)
-    for rank in np.flatnonzero(np.diff(begins)).tolist():
-        if kept[rank]:
-            kept[second[begins[rank] : begins[rank + 1]]] = False
+    while len(first):
+        sure = kept.copy()
+        sure[second] = False
+        stays = sure[first]
+        kept[second[stays]] = False
+        left = ~stays & kept[first] & kept[second]
+        first, second = first[left], second[left]
     return kept
 
 

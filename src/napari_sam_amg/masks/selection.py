@@ -95,6 +95,8 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
 def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:
     """Whether each box comes near an edge of its crop that is no edge of the image."""
     height, width = proposals.shape
+    if proposals.crop_boxes_all.tolist() == [[0, 0, width, height]]:
+        return np.zeros(len(rows), dtype=np.bool_)  # all its edges are the image's
     boxes = proposals.store.boxes[rows]
     crops = proposals.crop_boxes_all[proposals.crop_index[rows]].copy()
     crops[:, 2:] += crops[:, :2]
