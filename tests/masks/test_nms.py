@@ -45,11 +45,13 @@ def test_equals_a_loop(seed):
     assert kept.tolist() == by_loop(boxes[rows], scores[rows], threshold)
 
 
-def test_overlaps_of_very_many_boxes_are_not_kept(monkeypatch):
-    boxes = np.array([[0, 0, 9, 9], [1, 20, 9, 29], [9, 0, 12, 9]])
-    monkeypatch.setattr(nms, "_MOST_PAIRS", 1)  # the columns of the first two meet
+@pytest.mark.parametrize(("limit", "pairs"), [("_MOST_MEETING", 2), ("_MOST_PAIRS", 1)])
+def test_overlaps_of_very_many_boxes_are_not_kept(limit, pairs, monkeypatch):
+    """The first two boxes share columns with the third, and only one of them overlaps it."""
+    boxes = np.array([[0, 0, 9, 9], [11, 20, 19, 29], [5, 5, 15, 9]])
+    monkeypatch.setattr(nms, limit, pairs)
     assert nms.Overlaps.of(boxes) is not None
-    monkeypatch.setattr(nms, "_MOST_PAIRS", 0)
+    monkeypatch.setattr(nms, limit, 0)
     assert nms.Overlaps.of(boxes) is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from _masks import Scene
 from _scale import scaled
 from napari_sam_amg.errors import ParameterError
-from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
+from napari_sam_amg.masks import MaskStore, MaskTable, Proposals, regions
 from napari_sam_amg.parameters import AmgParameters
 
 
@@ -285,3 +287,24 @@ def test_none():
     masks = proposals.select()
     assert len(masks) == 0
     assert masks.shape == (9, 9)
+
+
+def test_cleaned_masks_are_kept_for_the_next_selection(few, monkeypatch):
+    """Only candidates that were not cleaned before are, and rows that come later fit in."""
+    cleaned = []
+    clean = regions.clean
+
+    def counted(window, **keywords):
+        cleaned.append(window.shape)
+        return clean(window, **keywords)
+
+    monkeypatch.setattr("napari_sam_amg.masks.cleaned.clean", counted)
+    expected = [few.select(min_mask_region_area=3, pred_iou_thresh=t) for t in (0.87, 0.0)]
+    first = len(cleaned)
+    assert 0 < first <= 3
+    again = [few.select(min_mask_region_area=3, pred_iou_thresh=t) for t in (0.87, 0.0)]
+    assert len(cleaned) == first
+    fresh = copy.deepcopy(few).select(min_mask_region_area=3)
+    for one, other in zip([*expected, expected[1]], [*again, fresh], strict=True):
+        assert one.areas.tolist() == other.areas.tolist()
+        np.testing.assert_array_equal(one.to_labels(), other.to_labels())

@@ -78,18 +78,20 @@ def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) 
     visible = np.zeros(count + 1, dtype=np.int64)
     shared = np.empty(len(order), dtype=np.int64)
     flat: LabelImage | None = None
+    height: Indices | None = None  # of each span, where they are worked off in parts
     for part, pieces in spans.arrangements():
         several = pieces.shared
         shared[part] = pieces.counted(several)
-        up = order if isinstance(part, slice) else _up(order, part)
+        if height is None and not isinstance(part, slice):
+            height = np.empty(len(order), dtype=np.int64)
+            height[order] = np.arange(len(order))
+        up = order if height is None else np.argsort(height[part])
         painted = pieces.painted(up, labels[part][up])
         if rule == "discard_overlaps":
             painted[several] = 0
         lengths = pieces.lengths
         visible += np.bincount(painted, weights=lengths, minlength=count + 1).astype(np.int64)
-        if isinstance(
-            part, slice
-        ):  # in one go: memory that is touched for the first time takes long
+        if height is None:  # in one go: memory that is touched for the first time takes long
             around = np.array([pieces.edges[0], spans.size - pieces.edges[-1]])
             lengths = np.concatenate([around[:1], lengths, around[1:]])
             flat = np.repeat(np.pad(painted, 1), lengths)
@@ -99,13 +101,6 @@ def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) 
     if flat is None:
         flat = np.zeros(spans.size, dtype=labels.dtype)
     return Painting(flat.reshape(store.shape), visible[1:], sums(shared, spans.offsets))
-
-
-def _up(order: Indices, part: Indices) -> Indices:
-    """Return the places in `part` of the spans in it, in an order of all spans."""
-    height = np.empty(len(order), dtype=np.int64)
-    height[order] = np.arange(len(order))
-    return np.argsort(height[part])
 
 
 def _bottom_to_top(

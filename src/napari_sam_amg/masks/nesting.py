@@ -14,6 +14,7 @@ from napari_sam_amg.masks.ragged import offsets, portions, ranges
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_sam_amg.masks.spans import Spans
     from napari_sam_amg.masks.store import MaskStore
 
 Indices = npt.NDArray[np.int64]
@@ -56,7 +57,9 @@ class Nesting:
     """
 
     def __init__(self, store: MaskStore, inner: Indices, outer: Indices) -> None:
-        self._store, self._inner, self._outer = store, inner, outer
+        # Not the store itself, which holds this.
+        self._spans, self._areas = store.spans, store.areas
+        self._inner, self._outer = inner, outer
         self._held = np.full(len(inner), -1, dtype=np.int8)  # -1: not looked at yet
 
     @classmethod
@@ -75,7 +78,7 @@ class Nesting:
 
         None if a mask is among them twice.
         """
-        place = np.full(len(self._store), -1, dtype=np.int64)
+        place = np.full(len(self._areas), -1, dtype=np.int64)
         place[rows] = np.arange(len(rows))
         if not np.array_equal(place[rows], np.arange(len(rows))):
             return None
@@ -86,7 +89,7 @@ class Nesting:
     def hold(self, pairs: Indices) -> npt.NDArray[np.bool_]:
         """Tell of which pairs the outer mask holds the inner one."""
         new = pairs[self._held[pairs] < 0]
-        self._held[new] = _hold(self._store, self._inner[new], self._outer[new])
+        self._held[new] = _hold(self._spans, self._areas, self._inner[new], self._outer[new])
         return self._held[pairs] > 0
 
 
@@ -107,8 +110,8 @@ def depths(store: MaskStore) -> Indices:
     return depth
 
 
-def _hold(store: MaskStore, inner: Indices, outer: Indices) -> npt.NDArray[np.bool_]:
-    held: npt.NDArray[np.bool_] = 20 * store.spans.common(inner, outer) >= 19 * store.areas[inner]
+def _hold(spans: Spans, areas: Indices, inner: Indices, outer: Indices) -> npt.NDArray[np.bool_]:
+    held: npt.NDArray[np.bool_] = 20 * spans.common(inner, outer) >= 19 * areas[inner]
     return held
 
 
@@ -144,7 +147,7 @@ def _pairs_to_try(store: MaskStore) -> Iterator[tuple[Indices, Indices, _Hold]]:
 def _among(
     store: MaskStore, inner: Indices, outer: Indices, pairs: Indices
 ) -> npt.NDArray[np.bool_]:
-    return _hold(store, inner[pairs], outer[pairs])
+    return _hold(store.spans, store.areas, inner[pairs], outer[pairs])
 
 
 def _candidates(store: MaskStore) -> Iterator[tuple[Indices, Indices]]:

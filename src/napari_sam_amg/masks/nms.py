@@ -14,8 +14,8 @@ _MANY = 4000
 
 _PAIRS_AT_ONCE = 1 << 20
 
-_MOST_PAIRS = 1 << 22
-"""Of boxes whose columns meet, of which `Overlaps` are kept; about a tenth of them overlap."""
+_MOST_MEETING, _MOST_PAIRS = 1 << 22, 1 << 19
+"""Pairs of boxes whose columns meet, and that overlap, of which `Overlaps` are kept."""
 
 
 def suppress(
@@ -64,9 +64,15 @@ class Overlaps:
 
     @classmethod
     def of(cls, boxes: npt.NDArray[np.int64]) -> Overlaps | None:
-        """Return them, or None if so many boxes meet that it would take long, or much memory."""
+        """Return them, or None if very many boxes overlap: it would take long, or much memory."""
         corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
-        return cls(boxes) if _meeting(corners)[1].sum() <= _MOST_PAIRS else None
+        if _meeting(corners)[1].sum() > _MOST_MEETING:
+            return None
+        overlaps = cls(boxes)
+        return overlaps if len(overlaps) <= _MOST_PAIRS else None
+
+    def __len__(self) -> int:
+        return len(self._overlap)
 
     def suppress(
         self, rows: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], threshold: float

@@ -88,18 +88,24 @@ class Proposals(ScoredMasks):
         self.provenance: dict[str, Any] = copy.deepcopy(dict(provenance or {}))
         self._cleaned = CleanedMasks(store, 0)
         self.overlaps: Overlaps | None = None
+        self._prepared = False
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory held."""
+        """Bytes of memory held for the candidates, without what `prepare` and cleaning keep."""
         columns = (self.area_high, self.area_low, self.crop_index, self.crop_boxes_all)
         return super().nbytes + sum(c.nbytes for c in columns)
 
     def prepare(self) -> None:
-        """Find once what each `select` would find anew, for live re-tuning."""
-        self.store.prepare()
-        if self.overlaps is None:
-            self.overlaps = Overlaps.of(self.store.boxes)
+        """Find once what each `select` would find anew, for live re-tuning.
+
+        The masks selected then share it, so that it is held as long as any of them.
+        """
+        if not self._prepared:
+            self.store.prepare()
+            if len(self.crop_boxes_all) == 1:  # each crop would look through the pairs of all
+                self.overlaps = Overlaps.of(self.store.boxes)
+            self._prepared = True
 
     def cleaned(self, min_area: int) -> CleanedMasks:
         """Return the candidates without regions of fewer pixels; those of the last value stay."""

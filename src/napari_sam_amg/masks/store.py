@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -183,6 +183,10 @@ class MaskStore:
         self._spans = self.spans.prepared()
         if self.nesting is None and (nesting := Nesting.of(self)) is not None:
             self.nesting = (nesting, np.arange(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is found anew, and what belongs to other masks too."""
+        return {**self.__dict__, "_spans": None, "nesting": None}
 
     def window(self, index: int) -> Window:
         """Return the pixels of one mask within its window, bool hxw."""

@@ -24,7 +24,9 @@ def drawn_as(
     return same
 
 
-def paint(result: Result, layer: napari.layers.Labels, row: int, label: int | None) -> bool:
+def paint_candidate(
+    result: Result, layer: napari.layers.Labels, row: int, label: int | None
+) -> bool:
     """Paint a candidate where nothing is, or only what it takes the place of.
 
     Returns whether that changed any pixel: napari's undo knows only of what did.

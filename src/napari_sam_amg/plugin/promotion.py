@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.masks.covering import covering
-from napari_sam_amg.plugin.by_hand import drawn_as, erase, paint
+from napari_sam_amg.plugin.by_hand import drawn_as, erase, paint_candidate
 
 if TYPE_CHECKING:
     import napari.layers
@@ -208,7 +208,7 @@ class Promotion:
     def _show(self, cycle: _Cycle) -> None:
         result, row = self.result, int(cycle.rows[cycle.place])
         if cycle.edited:
-            cycle.changed = paint(result, self._layer(), row, cycle.instead)
+            cycle.changed = paint_candidate(result, self._layer(), row, cycle.instead)
         else:
             result.corrections.promote(row, cycle.instead)
             result.update()

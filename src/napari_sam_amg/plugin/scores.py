@@ -126,9 +126,9 @@ class Scores(Section):
             row.addWidget(plot)
         self.removed = Label(name="removed", value="After a run: why candidates are not shown.")
         # Room for the longest text, so that the form does not jump while a slider moves.
-        self.removed.native.setMinimumHeight(3 * self.removed.native.fontMetrics().lineSpacing())
+        self._paragraph = Paragraph(self.removed, lines=3)
         row.setSpacing(12)
-        self.rows = [plots, Paragraph(self.removed)]
+        self.rows = [plots, self._paragraph]
         host.result_changed.connect(self._update)
 
     def _update(self) -> None:
@@ -140,5 +140,5 @@ class Scores(Section):
             plot.show_scores(values, result.rows, result.thresholds[threshold])
         counts = result.selection.removed.items()
         lost = [f"{count:,} {REASONS[step]}" for step, count in counts if count]
-        removed = f"Not shown: {', '.join(lost)}." if lost else "All candidates are shown."
-        self.removed.value = removed
+        words = f"Not shown: {', '.join(lost)}." if lost else "All candidates are shown."
+        self._paragraph.say(words)

@@ -33,10 +33,12 @@ class ShownLayer:
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        self._viewer = viewer
+        # napari hands out a proxy that warns of what `_set_labels` needs.
+        self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self.layer: napari.layers.Labels | None = None
         self.version = 0
         self._drawn: npt.NDArray[Any] | None = None
+        self._features: pd.DataFrame | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -49,6 +51,13 @@ class ShownLayer:
         if self.is_gone or self.layer is None:
             return True
         return self._drawn is None or not _same_pixels(self.layer.data, self._drawn)
+
+    @property
+    def is_as_drawn(self) -> bool:
+        """Whether pixels and features are those that were drawn."""
+        if self.is_gone or self.layer is None or self.layer.features is not self._features:
+            return False
+        return not self.is_edited
 
     def draw(
         self,
@@ -84,6 +93,7 @@ class ShownLayer:
         if self._drawn is None or not _alike(self._drawn, labels):
             self._drawn = np.empty_like(labels)
         np.copyto(self._drawn, labels)
+        self._features = self._layer().features
         self.version += 1
 
     def describe(self, metadata: Mapping[str, Any]) -> None:

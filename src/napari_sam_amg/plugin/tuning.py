@@ -164,14 +164,22 @@ class Result:
         if self._existing is not None:
             chosen = np.flatnonzero(self._on_existing(masks) <= _MOST_ON_EXISTING)
             masks, rows = masks[chosen], rows[chosen]
-        cleaned = 0 if self.selection is None else self.selection.cleaned
-        state = (masks.overlap, cleaned, self.nesting, self.colour_by)
-        if np.array_equal(rows, self.rows) and state == self._state and not self.is_edited:
+        state = self._what_is_drawn(masks, rows)
+        if state == self._state and self.shown.is_as_drawn:
             self.shown.describe(layer_metadata(masks, self._existing))
         else:
+            self._state = ()  # whatever happens while drawing
             self._draw(masks, rows)
         self._state, self.masks, self.rows = state, masks, rows
         return masks
+
+    def _what_is_drawn(self, masks: Masks, rows: Rows) -> tuple[Any, ...]:
+        """Return what decides how masks look in the layer."""
+        cleaned, as_found = 0, b""
+        if self.selection is not None and self.selection.cleaned:
+            cleaned = self.selection.cleaned
+            as_found = np.isin(rows, self.selection.rows, invert=True).tobytes()
+        return rows.tobytes(), masks.overlap, self.nesting, self.colour_by, cleaned, as_found
 
     def _draw(self, masks: Masks, rows: Rows) -> None:
         image, columns = masks.labels_and_columns()
