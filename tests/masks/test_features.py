@@ -17,7 +17,7 @@ COLUMNS = """
 
 
 def parents_by_counting(stack):
-    flat = stack.reshape(len(stack), -1).astype(np.int64)
+    flat = stack.reshape(len(stack), np.prod(stack.shape[1:])).astype(np.int64)
     common, areas = flat @ flat.T, flat.sum(1)
     found = []
     for i in range(len(stack)):
