@@ -76,7 +76,7 @@ def main() -> None:
     widget.pred_iou_thresh.value, widget.stability_score_thresh.value = 0.6, 0.85
 
     def run(*_: object) -> object:
-        _ = found.store.spans
+        found.prepare()
         yield from ()
         return found
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import weakref
+
 import numpy as np
 import pytest
 from sam2.utils.amg import batched_mask_to_box
@@ -114,3 +118,22 @@ def test_table_refuses_columns_that_do_not_fit(name):
     columns[name] = columns[name][:2]
     with pytest.raises(ValueError, match="has shape"):
         MaskTable(**columns)
+
+
+def test_a_prepared_store_is_freed_and_pickled_without_the_others():
+    """Without waiting for the collection of cycles, which may come late."""
+    rng = np.random.default_rng(12)
+    store = stored(random_stack(rng, 30, (40, 40)))
+    store.prepare()
+    one = store.take([0])
+    again = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(again.full(0), one.full(0))
+    assert again.nesting is None
+    assert len(pickle.dumps(one)) < 2000
+    alive = weakref.ref(store)
+    gc.disable()
+    try:
+        del store
+        assert alive() is None
+    finally:
+        gc.enable()

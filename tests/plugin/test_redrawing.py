@@ -94,14 +94,3 @@ def test_a_move_ends_a_cycle_of_candidates(result):
     # The candidate is shown by now, so that what it stands for is in reserve.
     assert promotion.promote(45, 35).startswith("Candidate 1 of 1")
     assert promotion.promote(45, 35).startswith("As it was before")
-
-
-def test_prepared_masks_are_freed_and_pickled_without_the_others(result):
-    import pickle
-
-    result.proposals.prepare()
-    one = result.proposals.masks([0])
-    again = pickle.loads(pickle.dumps(one.store))
-    np.testing.assert_array_equal(again.full(0), one.store.full(0))
-    assert again.nesting is None
-    assert len(pickle.dumps(one.store)) < 2000

@@ -195,7 +195,7 @@ def _ready(found: Proposals, job: Job, *, partial: bool = False) -> Proposals:
         found.provenance.update(job.look.provenance())
     if partial:
         found.provenance["partial"] = True
-    _ = found.store.spans
+    found.prepare()
     import pandas  # noqa: F401 - takes seconds, in which the window would stand still
 
     make_palette()
