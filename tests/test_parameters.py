@@ -30,6 +30,8 @@ WHOLE = {
     "min_mask_region_area": (0, None),
     "min_area": (0, None),
     "max_area": (0, None),
+    "tile_size": (16, 65536),
+    "tile_halo": (0, 16384),
 }
 REAL = {
     "pred_iou_thresh": (0, 2),
@@ -39,7 +41,10 @@ REAL = {
     "box_nms_thresh": (0, 1),
     "crop_nms_thresh": (0, 1),
     "crop_overlap_ratio": (0, 0.999999),
+    "object_diameter": (1, 100_000),
+    "scale": (0.01, 64),
 }
+OPTIONAL = ("min_area", "max_area", "object_diameter", "scale", "tile_size", "tile_halo")
 YES_NO = ("use_m2m", "multimask_output", "exclude_border")
 NAMED = ("output_mode", "overlap")
 TEXTS = ["", "many", "1", "0.5", "nan", "true", "٣", "1\n", "\x00", "None", "'; drop table"]
@@ -56,7 +61,8 @@ def bad_values(name: str, chance: random.Random) -> list[Any]:
         values += [] if high is None else [high + chance.randint(1, 10**9), 10**30]
     elif name in REAL:
         low, high = REAL[name]
-        values += [low - chance.uniform(1e-6, 1e6), high + chance.uniform(1e-5, 1e6), None]
+        values += [low - chance.uniform(1e-6, 1e6), high + chance.uniform(1e-5, 1e6)]
+        values += [] if name in OPTIONAL else [None]
         values += [1e308, -1e308, np.float64("nan"), np.array([0.1, 0.2])]
     elif name in YES_NO:
         values += [chance.randint(-5, 5), None, chance.random(), np.zeros(2, bool)]

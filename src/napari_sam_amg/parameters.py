@@ -24,7 +24,7 @@ from napari_sam_amg.errors import ParameterError
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 OverlapRule = Literal["smallest_on_top", "best_score_on_top", "largest_on_top", "discard_overlaps"]
-Group = Literal["points", "crops", "quality", "overlap", "size", "advanced"]
+Group = Literal["objects", "points", "crops", "quality", "overlap", "size", "advanced"]
 PointGrid = tuple[tuple[float, float], ...]
 
 
@@ -63,7 +63,9 @@ class AmgParameters(BaseModel):
     """What to find, and what to keep of it.
 
     The first sixteen have the names, defaults and meaning of sam2 1.1.0's
-    ``SAM2AutomaticMaskGenerator``; the last four act on finished masks.
+    ``SAM2AutomaticMaskGenerator``; the next four act on finished masks, and the last four say
+    at which size the model sees the image. Those are None here, which is sam2's way: the image is
+    stretched to the model's input as a whole. `napari_sam_amg.sizes.resolved` fills them in.
 
     Raises
     ------
@@ -241,6 +243,48 @@ class AmgParameters(BaseModel):
         "Which mask a pixel is shown as in a label image when several cover it. Files that "
         "hold masks one by one are not affected: they keep every pixel.",
     )
+    object_diameter: _Float | None = _parameter(
+        None,
+        "objects",
+        "Object diameter",
+        "Diameter of a typical object in pixels of the image. From it follow, where they are "
+        "not given: the scale at which the model sees objects as large as those it was trained "
+        "on, tiles, their halo, 3.5 points to a diameter, and area limits of a third to three "
+        "times the diameter. None: objects have the size that the model was trained for.",
+        ge=1.0,
+        le=100_000.0,
+    )
+    scale: _Float | None = _parameter(
+        None,
+        "objects",
+        "Scale",
+        "Pixels of the model's input for each pixel of the image: 2 magnifies. None: a tile "
+        "fills the model's input, and so does, stretched as sam2 does it, an image that is no "
+        "larger than a tile.",
+        ge=0.01,
+        le=64.0,
+    )
+    tile_size: _Int | None = _parameter(
+        None,
+        "objects",
+        "Tile size",
+        "Images larger than this, in pixels, are worked through in square tiles of it, each "
+        "of which the model sees at the same scale. Points per side are then those of a tile. "
+        "None: what fills the model's input at the scale; without a scale, and always with crop "
+        "layers, the whole image at once, as sam2 does.",
+        ge=16,
+        le=65536,
+    )
+    tile_halo: _Int | None = _parameter(
+        None,
+        "objects",
+        "Tile halo",
+        "How far, in pixels of the image, a tile sees beyond the part that its points lie in. "
+        "Objects that reach further out than this from a point are cut off by the tile's edge, "
+        "and are dropped. None: an eighth of tile_size.",
+        ge=0,
+        le=16384,
+    )
 
     def __init__(self, **values: Any) -> None:
         if values.get("point_grids") is not None and "points_per_side" not in values:
@@ -274,6 +318,11 @@ class AmgParameters(BaseModel):
             raise ValueError(
                 f"min_area={self.min_area} is larger than max_area={self.max_area}: "
                 "no mask could be kept"
+            )
+        if None not in (self.tile_size, self.tile_halo) and self.tile_size <= 2 * self.tile_halo:  # type: ignore[operator]
+            raise ValueError(
+                f"tile_halo={self.tile_halo} on both sides leaves nothing of tile_size="
+                f"{self.tile_size}: use less than half of it"
             )
         return self
 

@@ -147,10 +147,10 @@ def test_the_cache_is_bounded():
 
     cache = FeatureCache(capacity=3 << 10)
     images = [np.full((4, 4, 3), value, dtype=np.uint8) for value in range(5)]
-    kept = [cache.get(image, compute) for image in images]
+    kept = [cache.get(image, None, compute) for image in images]
     assert cache.nbytes == 3 << 10
-    assert cache.get(images[4], compute) is kept[4]
-    assert cache.get(images[0], compute) is not kept[0]
+    assert cache.get(images[4], None, compute) is kept[4]
+    assert cache.get(images[0], None, compute) is not kept[0]
 
 
 def test_a_run_stops_between_blocks_of_the_encoder(small, image, undisturbed_rows):

@@ -33,6 +33,10 @@ VALUES = {
     "max_area": (None, 0, 100_000),
     "exclude_border": (False, True),
     "overlap": ("smallest_on_top", "discard_overlaps"),
+    "object_diameter": (None, 12.5, 40.0),
+    "scale": (None, 0.5, 2.0),
+    "tile_size": (None, 256),
+    "tile_halo": (None, 0, 60),
 }
 
 

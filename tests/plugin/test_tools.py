@@ -18,19 +18,23 @@ from napari_sam_amg.plugin.widget import AmgWidget
 @pytest.mark.parametrize("side", [300, 512, 1024, 4096])
 @pytest.mark.parametrize("breadth", [8, 25, 60, 150])
 @pytest.mark.parametrize("ratio", [1.0, 2.5])
-@pytest.mark.parametrize("image_size", [512, 1024])
-def test_every_object_of_the_size_is_hit(side, breadth, ratio, image_size):
-    found = proposal(breadth * ratio, breadth, (side, side * 2 // 3), image_size)
+@pytest.mark.parametrize(("trained", "image_size"), [(40.0, 512), (None, 1024)])
+def test_every_object_of_the_size_is_hit(side, breadth, ratio, trained, image_size):
+    if breadth * ratio > side * math.sqrt(2):
+        return
+    found = proposal(breadth * ratio, breadth, (side, side * 2 // 3), trained, image_size)
     p = AmgParameters(**found.parameters)
-    spacing = side / 2**p.crop_n_layers / p.points_per_side
-    capped = "would be needed" in found.why
+    spacing = p.tile_size / p.points_per_side
     # A disc of this breadth holds a point of any grid whose cells' half diagonal is smaller.
-    assert capped or spacing / math.sqrt(2) <= breadth / 2
-    assert capped or breadth * image_size * 2**p.crop_n_layers / side >= 11.99
+    assert spacing / math.sqrt(2) <= breadth / 2
+    diameter = breadth * math.sqrt(ratio)
+    assert p.object_diameter == pytest.approx(diameter, abs=0.06)
+    assert p.scale * diameter == pytest.approx(trained or image_size / 16, rel=0.01)
     area = math.pi / 4 * breadth**2 * ratio
-    assert p.min_area <= area / 3.9
-    assert p.max_area >= area * 3.9
+    assert p.min_area <= area / 8.5
+    assert p.max_area >= area * 8.5
     assert f"{p.points_per_side} points" in found.why
+    assert ("tiles of" in found.why) == (p.tile_size < side)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,7 @@ def test_every_object_of_the_size_is_hit(side, breadth, ratio, image_size):
 )
 def test_an_example_of_no_use_is_refused(length, breadth, words):
     with pytest.raises(ParameterError, match=words):
-        proposal(length, breadth, (300, 400), 512)
+        proposal(length, breadth, (300, 400), 40.0, 512)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,8 @@ def test_drawing_proposes_and_only_a_click_applies(widget, viewer, kind, corners
     assert "20 x 20" in _said(widget)  # um
     assert dict(widget.parameters) == before
     widget.apply_example.changed.emit(True)
-    expected = proposal(40, 40, (200, 260), widget.input_size).parameters
+    trained = widget.profile.object_diameter
+    expected = proposal(40, 40, (200, 260), trained, widget.input_size).parameters
     assert expected.items() <= dict(widget.parameters).items()
     assert widget.image_layer.value is viewer.layers["cells"]
 
@@ -212,3 +217,81 @@ def test_preferences_are_what_a_widget_begins_with(viewer):
     finally:
         chosen.model, chosen.device, chosen.precision = before
     assert AmgWidget(viewer).model.value == "nuclei-nano"
+
+
+def _shown(widget):
+    names = ("scale", "tile_size", "tile_halo", "points_per_side", "min_area", "max_area")
+    return {name: getattr(widget, name).value for name in names}
+
+
+def test_a_diameter_sets_what_follows_and_leaves_what_was_touched(viewer):
+    widget = AmgWidget(viewer)
+    first = _shown(widget)
+    assert first["tile_size"] == widget.input_size  # the trained diameter at scale 1
+    widget.object_diameter.value = 20.0
+    # A box three times as wide as a disc of the diameter, and 3.5 points to it.
+    assert _shown(widget) == {
+        "scale": widget.profile.object_diameter / 20,
+        "tile_size": 256,
+        "tile_halo": 30,
+        "points_per_side": math.ceil(3.5 * 256 / 20),
+        "min_area": math.floor(math.pi * 10**2 / 9),
+        "max_area": math.ceil(math.pi * 10**2 * 9),
+    }
+    widget.max_area.value = 777
+    widget.points_per_side.value = 11
+    widget.object_diameter.value = 40.0
+    assert _shown(widget) == {
+        "scale": 1.0,
+        "tile_size": 512,
+        "tile_halo": 60,
+        "points_per_side": 11,
+        "min_area": math.floor(math.pi * 20**2 / 9),
+        "max_area": 777,
+    }
+    widget.object_diameter.value = None
+    assert _shown(widget) == first | {"points_per_side": 11, "max_area": 777}
+
+
+def test_a_scale_sets_the_tile_size(viewer):
+    widget = AmgWidget(viewer)
+    widget.scale.value = 2.0
+    assert (widget.tile_size.value, widget.tile_halo.value) == (256, 30)
+    widget.object_diameter.value = 10.0
+    assert (widget.scale.value, widget.tile_size.value) == (2.0, 256)
+    assert widget.points_per_side.value == math.ceil(3.5 * 256 / 10)
+
+
+def test_a_diameter_in_um_is_that_in_pixels(widget, viewer):
+    assert widget.object_diameter_um.enabled
+    widget.object_diameter_um.value = 10.0  # pixels of 0.5 um
+    assert widget.object_diameter.value == 20.0
+    widget.object_diameter.value = 30.0
+    assert widget.object_diameter_um.value == 15.0
+    viewer.layers["cells"].units = "pixel"
+    assert not widget.object_diameter_um.enabled
+    assert widget.object_diameter.value == 30.0
+
+
+def test_what_is_no_number_is_said(widget):
+    widget.object_diameter.native.setText("large")
+    with pytest.raises(ParameterError, match="object_diameter: 'large' is no number"):
+        _ = widget.parameters
+
+
+def test_a_run_goes_by_the_diameter(widget, wait):
+    widget.object_diameter.value = 60.0
+    widget.tile_size.value = 128
+    widget.points_per_side.value = 4
+    widget.run()
+    wait(widget)
+    made = widget.proposals.provenance
+    assert made["parameters"]["object_diameter"] == 60.0
+    assert made["tiles"]["count"] > 1
+    assert made["tiles"]["size"] == 128
+    np.testing.assert_array_equal(
+        widget.labels_layer.data,
+        widget.proposals.select(
+            **{name: getattr(widget.parameters, name) for name in widget._settings.live}
+        ).to_labels(),
+    )

@@ -10,8 +10,9 @@ import torch
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models import InputProfile, ModelInfo, list_models, model_info, resolve
+from napari_sam_amg.models.architecture import ARCHITECTURES
 from napari_sam_amg.models.devices import parse_device
-from napari_sam_amg.parameters import AmgParameters
+from napari_sam_amg.sizes import resolved
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -72,7 +73,8 @@ def load(
         )
     if model in {info.name for info in list_models()}:
         # Refuse parameters that do not fit the recommendation before weights are read.
-        resolved(model_info(str(model)), parameters)
+        info = model_info(str(model))
+        resolved(info, parameters, ARCHITECTURES[info.architecture].image_size)
     loaded = resolve(model, device=device, folder=folder)
     return loaded.model, loaded.info
 
@@ -94,11 +96,3 @@ def _info_of(model: SAM2Base) -> ModelInfo:
         recommended={},
         notes="",
     )
-
-
-def resolved(info: ModelInfo, parameters: dict[str, Any]) -> AmgParameters:
-    """Return the model's recommendation under what was passed; ParameterError if wrong."""
-    recommended = dict(info.recommended)
-    if parameters.get("point_grids") is not None:
-        recommended.pop("points_per_side", None)
-    return AmgParameters(**{**recommended, **parameters})

@@ -52,7 +52,10 @@ class Features:
 
 
 def model_input(
-    rgb: npt.NDArray[np.uint8], image_size: int, resizing: Literal["stretch", "pad"]
+    rgb: npt.NDArray[np.uint8],
+    image_size: int,
+    resizing: Literal["stretch", "pad"],
+    frame: tuple[int, int] | None = None,
 ) -> tuple[torch.Tensor, tuple[int, int]]:
     """Bring a crop to the model's square, bit by bit as sam2's transforms do.
 
@@ -67,6 +70,10 @@ def model_input(
     resizing : {"stretch", "pad"}
         Stretch both sides to the square, or first pad with zeros (black) on the right and
         at the bottom to a square, so that the aspect stays.
+    frame : tuple of int, optional
+        Height and width, at least the crop's, that are stretched to the square instead; the
+        crop is mirrored on the right and at the bottom to fill it, so that what the model
+        sees beyond its edge looks like the rest.
 
     Returns
     -------
@@ -75,7 +82,10 @@ def model_input(
     tuple of int
         Height and width in crop pixels that the square stands for.
     """
-    if resizing == "pad":
+    if frame is not None:
+        missing = ((0, frame[0] - rgb.shape[0]), (0, frame[1] - rgb.shape[1]), (0, 0))
+        rgb = np.pad(rgb, missing, mode="symmetric")
+    elif resizing == "pad":
         side = max(rgb.shape[:2])
         rgb = np.pad(rgb, ((0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)))
     frame = (rgb.shape[0], rgb.shape[1])
@@ -89,10 +99,13 @@ def model_input(
 
 
 def encode(
-    model: SAM2Base, rgb: npt.NDArray[np.uint8], resizing: Literal["stretch", "pad"]
+    model: SAM2Base,
+    rgb: npt.NDArray[np.uint8],
+    resizing: Literal["stretch", "pad"],
+    frame: tuple[int, int] | None = None,
 ) -> Features:
-    """Run the image encoder on one crop (uint8, HxWx3)."""
-    tensor, frame = model_input(rgb, model.image_size, resizing)
+    """Run the image encoder on one crop (uint8, HxWx3); `frame` as for `model_input`."""
+    tensor, frame = model_input(rgb, model.image_size, resizing, frame)
     weight = next(model.parameters())
     levels = model.forward_image(tensor.to(weight.device, weight.dtype))["backbone_fpn"]
     levels = levels[-model.num_feature_levels :]
@@ -138,11 +151,14 @@ class FeatureCache:
         self._entries: OrderedDict[bytes, Features] = OrderedDict()
 
     def get(
-        self, rgb: npt.NDArray[np.uint8], compute: Callable[[npt.NDArray[np.uint8]], Features]
+        self,
+        rgb: npt.NDArray[np.uint8],
+        frame: tuple[int, int] | None,
+        compute: Callable[[npt.NDArray[np.uint8]], Features],
     ) -> Features:
-        """Return the features of a crop, computed only if its bytes are new."""
+        """Return the features of a crop, computed only if its bytes or its frame are new."""
         rgb = np.ascontiguousarray(rgb)
-        digest = hashlib.blake2b(repr(rgb.shape).encode(), digest_size=32)
+        digest = hashlib.blake2b(repr((rgb.shape, frame)).encode(), digest_size=32)
         digest.update(rgb.data)
         key = digest.digest()
         if key in self._entries:

@@ -11,7 +11,6 @@ from napari_sam_amg.engine.arguments import (
     checked_floor,
     checked_precision,
     load,
-    resolved,
 )
 from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import FeatureCache, Features, encode, stoppable
@@ -24,6 +23,7 @@ from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.image import ModelInput, prepare_image
 from napari_sam_amg.intensity import check_contrast, check_gamma
 from napari_sam_amg.parameters import AmgParameters
+from napari_sam_amg.sizes import frame_side, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ class AutomaticMaskGenerator:
         self._contrast = None if contrast is None else check_contrast(contrast)
         self._gamma = check_gamma(gamma)
         self.model, self.info = load(model, device, parameters, model_folder)
-        self.parameters = resolved(self.info, parameters)
+        self.parameters = resolved(self.info, parameters, self._image_size)
         self._lock = threading.Lock()
         self._cache = FeatureCache()
 
@@ -128,7 +128,7 @@ class AutomaticMaskGenerator:
         other = copy.copy(self)
         other._contrast = None if contrast is None else check_contrast(contrast)
         other._gamma = check_gamma(gamma)
-        other.parameters = resolved(self.info, parameters)
+        other.parameters = resolved(self.info, parameters, self._image_size)
         return other
 
     @property
@@ -244,6 +244,7 @@ class AutomaticMaskGenerator:
             rgb,
             region=part,
             parameters=p,
+            image_size=self._image_size,
             cut=Cut(floor, 0.0) if propose else Cut(p.pred_iou_thresh, p.stability_score_thresh),
             provenance=describe(
                 info=self.info,
@@ -278,14 +279,20 @@ class AutomaticMaskGenerator:
 
     def region(self, mask: npt.ArrayLike) -> Region:
         """Return the region that a mask (bool, HxW) means, with what this model sees around."""
-        return Region.of(mask, least=int(self.model.image_size))
+        scale = self.parameters.scale
+        side = self._image_size if scale is None else frame_side(scale, self._image_size)
+        return Region.of(mask, least=side)
+
+    @property
+    def _image_size(self) -> int:
+        return int(self.model.image_size)
 
     def _iterate(
         self, run: Run, result: Any, should_stop: Callable[[], bool] | None
     ) -> Iterator[Step[Any]]:
         fast = self._precision == "fast"
         calls = ModelCalls(
-            lambda rgb: self._encode(rgb, should_stop),
+            lambda rgb, frame: self._encode(rgb, frame, should_stop),
             lambda features: Decoder(self.model, features, self.parameters, fast=fast),
             self._decode,
         )
@@ -318,11 +325,15 @@ class AutomaticMaskGenerator:
         )
 
     def _encode(
-        self, rgb: npt.NDArray[np.uint8], should_stop: Callable[[], bool] | None
+        self,
+        rgb: npt.NDArray[np.uint8],
+        frame: tuple[int, int] | None,
+        should_stop: Callable[[], bool] | None,
     ) -> Features:
         with self._lock, stoppable(self.model, should_stop):
+            resizing = self.info.profile.resize
             return self._cache.get(
-                rgb, lambda crop: encode(self.model, crop, self.info.profile.resize)
+                rgb, frame, lambda crop: encode(self.model, crop, resizing, frame)
             )
 
     def _decode(self, decoder: Decoder, points: npt.NDArray[np.float32]) -> Any:

@@ -17,12 +17,27 @@ if TYPE_CHECKING:
     from napari_sam_amg.parameters import AmgParameters
 
 
+Box = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True)
 class Crop:
-    """One crop: ``box`` (x0, y0, x1, y1) in image pixels, x1 and y1 exclusive; its layer."""
+    """One crop of an image.
 
-    box: tuple[int, int, int, int]
+    Attributes
+    ----------
+    box : tuple of int
+        (x0, y0, x1, y1) in image pixels, x1 and y1 exclusive.
+    layer : int
+        0 for the whole image and for tiles.
+    frame : tuple of int, optional
+        Height and width in image pixels that the model's square shows, at least the crop's;
+        the rest mirrors the crop. By default, the model's own profile says.
+    """
+
+    box: Box
     layer: int
+    frame: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam_amg.engine.grid import Crop, crops, layer_grids
+from napari_sam_amg.engine.grid import Box, Crop, crops, layer_grids
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
+    from napari_sam_amg.engine.tiling import Tiling
     from napari_sam_amg.parameters import AmgParameters
 
 _MARGIN = 0.25
 _LEAST_MARGIN = 32
 
-Box = tuple[int, int, int, int]
 Points = npt.NDArray[np.float32]
 
 
@@ -96,11 +96,14 @@ class Region:
             },
         }
 
-    def prompts(self, parameters: AmgParameters) -> tuple[list[Crop], list[Points], int]:
+    def prompts(
+        self, parameters: AmgParameters, tiling: Tiling | None = None
+    ) -> tuple[list[Crop], list[Points], int]:
         """Return crops of the window and the points in each, all inside the region.
 
         Each layer's grid is laid over the region, so dense that about as many points lie
-        inside as otherwise in the whole image; more than one a pixel are not laid.
+        inside as otherwise in the whole image; more than one a pixel are not laid. In tiles
+        points lie as in those of a whole image.
 
         Returns
         -------
@@ -111,12 +114,14 @@ class Region:
         skipped : int
             As `grid.crops`.
         """
+        if tiling is not None:
+            tiles = [(c, self._inside(p, c.box)) for c, p in tiling.prompts(self.window)]
+            return *self._laid(tiles), 0
         x0, y0, x1, y1 = self.window
         found, skipped = crops((y1 - y0, x1 - x0), parameters)
         grids = layer_grids(parameters)
         own = parameters.point_grids is not None
-        chosen: list[Crop] = []
-        points: list[Points] = []
+        placed: list[tuple[Crop, npt.NDArray[np.float64]]] = []
         for crop in found:
             left, top, right, bottom = crop.box
             moved = Crop((left + x0, top + y0, right + x0, bottom + y0), crop.layer)
@@ -126,15 +131,26 @@ class Region:
                 laid = grid * [frame[2] - frame[0], frame[3] - frame[1]] + frame[:2]
             else:
                 laid = self._grid(len(grid) * 4**crop.layer)
-            laid = self._inside(laid, moved.box)
-            if len(laid):
-                chosen.append(moved)
-                points.append((laid - moved.box[:2]).astype(np.float32))
-        if not chosen:
-            centre = self._innermost()
-            chosen = [Crop(self.window, 0)]
-            points = [(centre - np.array(self.window[:2])).astype(np.float32)]
-        return chosen, points, skipped
+            placed.append((moved, self._inside(laid, moved.box)))
+        return *self._laid(placed), skipped
+
+    def _laid(
+        self, placed: list[tuple[Crop, npt.NDArray[np.float64]]]
+    ) -> tuple[list[Crop], list[Points]]:
+        """Leave out crops without points, and give points in pixels of the crop."""
+        found = [(crop, points) for crop, points in placed if len(points)]
+        if not found:
+            point = self._innermost()
+
+            def distance(crop: Crop) -> float:
+                return float(np.abs(np.add(crop.box[:2], crop.box[2:]) / 2 - point).max())
+
+            whole = [crop for crop, _ in placed if crop.layer == 0]
+            found = [(min(whole, key=distance), point)]
+        return (
+            [crop for crop, _ in found],
+            [(points - crop.box[:2]).astype(np.float32) for crop, points in found],
+        )
 
     def _grid(self, count: int) -> npt.NDArray[np.float64]:
         """Lay points over the box, of which about `count` lie inside the region."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_sam_amg.engine.grid import Crop, crops, layer_grids
 from napari_sam_amg.engine.scoring import Chunk, Cut, candidates
+from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.engine.upsampling import Upsampler
 from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
 
@@ -56,14 +57,14 @@ class ModelCalls:
     Attributes
     ----------
     encode : callable
-        uint8 HxWx3 crop to `Features`.
+        (uint8 HxWx3 crop, its frame or None) to `Features`.
     decoder : callable
         `Features` to a `Decoder`.
     decode : callable
         (`Decoder`, float32 nx2 points in crop pixels) to `Decoded`.
     """
 
-    encode: Callable[[npt.NDArray[np.uint8]], Features]
+    encode: Callable[[npt.NDArray[np.uint8], tuple[int, int] | None], Features]
     decoder: Callable[[Features], Decoder]
     decode: Callable[[Decoder, npt.NDArray[np.float32]], Decoded]
 
@@ -79,6 +80,8 @@ class Run:
     cut : Cut
         What to drop as early as possible.
     provenance : dict
+    image_size : int
+        Side of the model's square input in pixels.
     region : Region, optional
         Where to look; the whole image by default.
     """
@@ -90,6 +93,7 @@ class Run:
         parameters: AmgParameters,
         cut: Cut,
         provenance: dict[str, Any],
+        image_size: int,
         region: Region | None = None,
     ) -> None:
         self._rgb = rgb
@@ -98,13 +102,22 @@ class Run:
         self._provenance = provenance
         self._shape = (rgb.shape[0], rgb.shape[1]) if region is None else region.shape
         self._origin = (0, 0) if region is None else region.window[:2]
-        if region is None:
+        self._tiling = Tiling.of((rgb.shape[0], rgb.shape[1]), parameters, image_size)
+        skipped = 0
+        if region is not None:
+            self._crops, self._points, skipped = region.prompts(parameters, self._tiling)
+            provenance["region"] = region.provenance()
+        elif self._tiling is not None:
+            whole = (0, 0, self._shape[1], self._shape[0])
+            laid = list(self._tiling.prompts(whole))
+            self._crops = [crop for crop, _ in laid]
+            self._points = [(p - crop.box[:2]).astype(np.float32) for crop, p in laid]
+        else:
             self._crops, skipped = crops(self._shape, parameters)
             grids = layer_grids(parameters)
             self._points = [self._points_in(crop, grids[crop.layer]) for crop in self._crops]
-        else:
-            self._crops, self._points, skipped = region.prompts(parameters)
-            provenance["region"] = region.provenance()
+        if self._tiling is not None:
+            provenance["tiles"] = self._tiling.provenance(len(self._crops))
         if skipped:
             provenance["skipped_crops"] = skipped
         # A chunk is added whole, so that `partial` may be called from another thread.
@@ -124,7 +137,8 @@ class Run:
         for index, (crop, points) in enumerate(zip(self._crops, self._points, strict=True)):
             x0, y0, x1, y1 = crop.box
             left, top = self._origin
-            features = calls.encode(self._rgb[y0 - top : y1 - top, x0 - left : x1 - left])
+            pixels = self._rgb[y0 - top : y1 - top, x0 - left : x1 - left]
+            features = calls.encode(pixels, crop.frame)
             decoder = calls.decoder(features)
             yield "encode"
             upsampler: Upsampler | None = None
@@ -177,6 +191,7 @@ class Run:
             crop_boxes_all=[crop.xywh for crop in self._crops],
             parameters=self._parameters,
             floor=self._cut.pred_iou,
+            seam=None if self._tiling is None else self._tiling.seam,
             provenance=self._provenance,
         )
 

@@ -47,6 +47,9 @@ class Proposals(ScoredMasks):
         What the run was made with.
     floor : float
         Predicted IoU up to which candidates were not kept; 0 if all were.
+    seam : int, optional
+        Says that the crops are tiles, all of one rank, and how near to a tile's edge, in
+        pixels, a mask counts as cut off by it. By default, they are sam2's crops.
     provenance : mapping, optional
         What made the candidates; must be JSON.
 
@@ -67,6 +70,7 @@ class Proposals(ScoredMasks):
         crop_boxes_all: Sequence[Sequence[int]],
         parameters: AmgParameters,
         floor: float = 0.0,
+        seam: int | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.area_high = _column(area_high)
@@ -85,6 +89,7 @@ class Proposals(ScoredMasks):
         self.table = dataclasses.replace(table, stability_score=stability)
         self.parameters = parameters
         self.floor = float(floor)
+        self.seam = seam
         self.provenance: dict[str, Any] = copy.deepcopy(dict(provenance or {}))
         self._cleaned = CleanedMasks(store, 0)
         self.overlaps: Overlaps | None = None
@@ -103,7 +108,8 @@ class Proposals(ScoredMasks):
         """
         if not self._prepared:
             self.store.prepare()
-            if len(self.crop_boxes_all) == 1:  # each crop would look through the pairs of all
+            # Each of sam2's crops would look through the pairs of all.
+            if len(self.crop_boxes_all) == 1 or self.seam is not None:
                 self.overlaps = Overlaps.of(self.store.boxes)
             self._prepared = True
 

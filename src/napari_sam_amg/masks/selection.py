@@ -50,7 +50,8 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
     """Select masks in the order in which sam2 decides.
 
     Predicted IoU, stability, crop edge, duplicates within each crop, duplicates between
-    crops, small regions; then area and border.
+    crops, small regions; then area and border. Tiles show different parts of one image: among
+    their masks duplicates are removed at once, the better one staying wherever it was found.
 
     Parameters
     ----------
@@ -75,8 +76,13 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
         stable = proposals.stability_score[rows] >= np.float32(p.stability_score_thresh)
         rows = keep("stability_score_thresh", rows[stable])
     rows = keep("crop edge", rows[~_cut_off(proposals, rows)])
-    rows = keep("box_nms_thresh", _unique_in_crops(proposals, rows, p.box_nms_thresh))
-    if len(proposals.crop_boxes_all) > 1:
+    tiled = proposals.seam is not None
+    if tiled:
+        scores = proposals.predicted_iou[rows]
+        rows = keep("box_nms_thresh", _unique(proposals, rows, scores, p.box_nms_thresh))
+    else:
+        rows = keep("box_nms_thresh", _unique_in_crops(proposals, rows, p.box_nms_thresh))
+    if len(proposals.crop_boxes_all) > 1 and not tiled:
         rows = keep("crop_nms_thresh", _unique_between_crops(proposals, rows, p.crop_nms_thresh))
     source, places = proposals.store, rows
     if p.min_mask_region_area > 0:
@@ -100,8 +106,9 @@ def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:
     boxes = proposals.store.boxes[rows]
     crops = proposals.crop_boxes_all[proposals.crop_index[rows]].copy()
     crops[:, 2:] += crops[:, :2]
-    near_crop = np.abs(boxes - crops) <= _EDGE
-    near_image = np.abs(boxes - np.array([0, 0, width, height])) <= _EDGE
+    near = _EDGE if proposals.seam is None else proposals.seam
+    near_crop = np.abs(boxes - crops) <= near
+    near_image = np.abs(boxes - np.array([0, 0, width, height])) <= near
     cut: npt.NDArray[np.bool_] = (near_crop & ~near_image).any(axis=1)
     return cut
 

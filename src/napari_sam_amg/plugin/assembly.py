@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.models.architecture import ARCHITECTURES
 from napari_sam_amg.models.registry import model_info
-from napari_sam_amg.parameters import AmgParameters
-from napari_sam_amg.plugin.areas import Areas
+from napari_sam_amg.plugin.areas import Areas, Diameter
 from napari_sam_amg.plugin.choice import ImageChoice, image_layers
 from napari_sam_amg.plugin.clicks import Clicks
 from napari_sam_amg.plugin.closing import Closing
@@ -21,6 +21,7 @@ from napari_sam_amg.plugin.settings import Settings
 from napari_sam_amg.plugin.sizing import Sizing
 from napari_sam_amg.plugin.tools import Tools
 from napari_sam_amg.plugin.where import Where
+from napari_sam_amg.sizes import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 BEFORE: tuple[type[Section], ...] = (Seeing, Where)
 """Parts of the form above the parameters: what is looked at."""
 
-AFTER: tuple[type[Section], ...] = (Sizing, Scores, Areas, Looks, Clicks, Tools)
+AFTER: tuple[type[Section], ...] = (Diameter, Sizing, Scores, Areas, Looks, Clicks, Tools)
 """Parts of the form below the parameters: what is done with a result, and tools."""
 
 
@@ -79,7 +80,8 @@ def assemble(
     viewer, preferred = host.viewer, preferences()
     before = [section(host) for section in BEFORE]
     after = [section(host) for section in AFTER]
-    recommended = AmgParameters(**model_info(preferred["model"]).recommended)
+    info = model_info(preferred["model"])
+    recommended = resolved(info, {}, ARCHITECTURES[info.architecture].image_size)
     panel = Panel(lambda _: image_layers(viewer), dict(recommended), before=before, after=after)
     sections = (*before, *after)
     named = {w.name: w for w in panel.head} | panel.fields

@@ -7,16 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_sam_amg.errors import ParameterError
-
-_POINTS_ACROSS = 1.5
-"""Points laid across an object: the grid's spacing is then below its side / sqrt(2), so
-that no object of that size lies between points."""
-_LEAST_SEEN = 12.0
-"""Pixels that an object should measure in the model's input."""
-_MOST_LAYERS = 2
-_MOST_POINTS = 96
-_LEAST_POINTS = 4
-_AREA_FACTOR = 4.0
+from napari_sam_amg.sizes import derived
 
 
 @dataclass(frozen=True)
@@ -35,8 +26,14 @@ class Proposal:
     why: str
 
 
-def proposal(length: float, breadth: float, shape: tuple[int, int], image_size: int) -> Proposal:
-    """Propose points, crops and area limits for objects of a size.
+def proposal(
+    length: float,
+    breadth: float,
+    shape: tuple[int, int],
+    trained_diameter: float | None,
+    image_size: int,
+) -> Proposal:
+    """Propose a diameter, and what follows from it, for objects of a size.
 
     Parameters
     ----------
@@ -44,16 +41,14 @@ def proposal(length: float, breadth: float, shape: tuple[int, int], image_size: 
         Longer and shorter side of one typical object, in pixels of the image.
     shape : tuple of int
         Height and width of the image.
-    image_size : int
-        Side of the model's square input.
+    trained_diameter, image_size
+        As for `napari_sam_amg.sizes.derived`.
 
     Returns
     -------
     Proposal
-        ``points_per_side`` so dense that about 1.5 points lie across the object in the
-        smallest crops; ``crop_n_layers`` so that it measures 12 pixels of the model's
-        input; area limits of a quarter and four times its ellipse, pi / 4 * length *
-        breadth.
+        ``object_diameter`` is that of a disc as large as the example's ellipse, the rest
+        follows from it, without crop layers.
 
     Raises
     ------
@@ -70,32 +65,16 @@ def proposal(length: float, breadth: float, shape: tuple[int, int], image_size: 
             f"the example is {length:.0f} pixels long, the image only {side:.0f}: draw over one "
             "object"
         )
-    seen = breadth * image_size / side
-    wanted = max(0, math.ceil(math.log2(_LEAST_SEEN / seen)))
-    layers = min(wanted, _MOST_LAYERS)
-    needed = math.ceil(_POINTS_ACROSS * side / 2**layers / breadth)
-    points = min(max(needed, _LEAST_POINTS), _MOST_POINTS)
-    area = math.pi / 4 * length * breadth
-    least, most = math.floor(area / _AREA_FACTOR), math.ceil(area * _AREA_FACTOR)
-    why = [
-        f"An object of {length:.0f} x {breadth:.0f} pixels measures {seen:.0f} in the model's "
-        f"{image_size} pixel input."
-    ]
-    if layers:
-        why.append(f"{layers} layer{'s' * (layers > 1)} of crops magnify it {2**layers} times.")
-    where = "crop" if layers else "image"
-    why.append(f"{points} points a side put {points * breadth * 2**layers / side:.1f} across it.")
-    why.append(f"Masks of {least:,} to {most:,} pixels are kept.")
-    if needed > _MOST_POINTS or wanted > _MOST_LAYERS:
-        why.append(
-            f"It is small for this {where}: {needed} points a side would be needed. Look in a "
-            "region (Where) to find all."
-        )
-    parameters = {
-        "points_per_side": points,
-        "crop_n_layers": layers,
-        "crop_n_points_downscale_factor": 1,
-        "min_area": least,
-        "max_area": most,
-    }
-    return Proposal(parameters, " ".join(why))
+    diameter = round(math.sqrt(length * breadth), 1)
+    parameters = derived({"object_diameter": diameter}, trained_diameter, image_size)
+    scale, size = parameters["scale"], parameters["tile_size"]
+    where = f"tiles of {size} pixels" if size < side else "the image as a whole"
+    why = (
+        f"An object of {length:.0f} x {breadth:.0f} pixels is as large as a disc of {diameter:g}. "
+        f"At scale {scale:.3g} it measures {diameter * scale:.0f} pixels in the model's input, "
+        f"which shows {where}. {parameters['points_per_side']} points a side put "
+        f"{parameters['points_per_side'] * diameter / size:.1f} across it. Masks of "
+        f"{parameters['min_area']:,} to {parameters['max_area']:,} pixels are kept."
+    )
+    chosen = {"object_diameter": diameter, "crop_n_layers": 0, **parameters}
+    return Proposal(chosen, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
@@ -37,13 +38,24 @@ CHOICES = {
 """What the choices of parameters are called in the window."""
 
 
-class OptionalInt(LineEdit):
-    """A whole number, or None where nothing is written.
+NOTHING = {
+    "object_diameter": "as the model was trained",
+    "scale": "a tile fills the input",
+    "tile_size": "the whole image",
+    "tile_halo": "an eighth of a tile",
+}
+"""What stands in grey where nothing is written; elsewhere "no limit"."""
+
+
+class OptionalNumber(LineEdit):
+    """A number, or None where nothing is written.
 
     Parameters
     ----------
-    minimum, maximum : int
-        Smallest and largest number that can be typed.
+    kind : type
+        int or float.
+    minimum, maximum : int or float
+        Smallest and largest number that is allowed.
     nothing : str
         Shown in grey for None.
     **keywords
@@ -51,19 +63,37 @@ class OptionalInt(LineEdit):
     """
 
     def __init__(
-        self, *, minimum: int, maximum: int, nothing: str, value: int | None, **keywords: Any
+        self,
+        *,
+        kind: type[int] | type[float],
+        minimum: float,
+        maximum: float,
+        nothing: str,
+        value: float | None,
+        **keywords: Any,
     ) -> None:
-        from qtpy.QtGui import QIntValidator
+        from qtpy.QtGui import QDoubleValidator, QIntValidator
 
-        self._range = minimum, maximum
-        super().__init__(value="" if value is None else str(value), **keywords)
+        self._kind, self._range = kind, (minimum, maximum)
+        super().__init__(value="", **keywords)
+        if value is not None:
+            self.set_value(value)
         self.native.setPlaceholderText(nothing)
-        self.native.setValidator(QIntValidator(minimum, maximum, self.native))
+        if kind is int:
+            low, high = int(minimum), int(maximum)
+            self.native.setValidator(QIntValidator(low, high, self.native))
+        else:
+            self.native.setValidator(QDoubleValidator(minimum, maximum, 6, self.native))
 
     def get_value(self) -> Any:
-        """Return the number, or None."""
-        text = str(super().get_value()).strip()
-        return int(text) if text else None
+        """Return the number, or None; ParameterError if something else is written."""
+        text = str(super().get_value()).strip().replace(",", ".")
+        try:
+            return self._kind(text) if text else None
+        except ValueError:
+            raise ParameterError(
+                f"{self.name}: {text!r} is no number; write one, or nothing"
+            ) from None
 
     def set_value(self, value: Any) -> None:
         """Set a number, or None."""
@@ -71,15 +101,18 @@ class OptionalInt(LineEdit):
         if value is None or value == "":
             super().set_value("")
             return
-        if int(value) != float(value) or not low <= int(value) <= high:
+        whole = self._kind is int
+        if (whole and int(value) != float(value)) or not low <= value <= high:
             raise ParameterError(
-                f"{self.name}={value}: allowed are whole numbers from {low} to {high}, or None"
+                f"{self.name}={value}: allowed are {'whole ' if whole else ''}numbers from "
+                f"{low:g} to {high:g}, or None"
             )
-        super().set_value(str(int(value)))
+        super().set_value(str(self._kind(value)))
 
     def _on_value_change(self, value: Any = None) -> None:
         # magicgui takes None for "no event"; here it is a value like any other.
-        self.changed.emit(self.get_value())
+        with contextlib.suppress(ParameterError):  # half typed: said when it is to be used
+            self.changed.emit(self.get_value())
 
 
 class ExactSlider(FloatSlider):
@@ -168,12 +201,12 @@ def make_field(name: str, value: Any) -> BaseValueWidget[Any]:
         return ComboBox(**common, choices=pairs)
     if kind is bool:
         return CheckBox(**common)
+    if _optional(field.annotation) and name != "points_per_side":
+        span = {"minimum": low or 0, "maximum": _LARGEST_INT if high is None else high}
+        return OptionalNumber(**common, kind=kind, nothing=NOTHING.get(name, "no limit"), **span)
     if kind is int:
-        common |= {"max": int(high if high is not None else _LARGEST_INT)}
-        if _optional(field.annotation) and name != "points_per_side":
-            most = common.pop("max")
-            return OptionalInt(**common, minimum=int(low or 0), maximum=most, nothing="no limit")
-        return SpinBox(**common, min=int(low or 0))
+        most = int(high if high is not None else _LARGEST_INT)
+        return SpinBox(**common, min=int(low or 0), max=most)
     step = 0.01 if name in _SLIDERS else 0.1
     common |= {"min": low, "max": high - step if exclusive and high else high, "step": step}
     return ExactSlider(**common) if name in _SLIDERS else FloatSpinBox(**common)

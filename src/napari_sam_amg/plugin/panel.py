@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CUSTOM = "custom file"
 
 GROUPS = {
+    "Object size": ("objects",),
     "Points and crops": ("points", "crops"),
     "Quality": ("quality",),
     "Overlaps and size": ("overlap", "size"),
@@ -166,7 +167,8 @@ class Panel:
         for section in self._after:
             if section.title not in GROUPS:
                 self._add_group(column, section.title, section.rows)
-        self.groups["Quality"].expand(animate=False)
+        for title in ("Object size", "Quality"):
+            self.groups[title].expand(animate=False)
         column.addStretch()
         whole = QWidget()
         whole.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models.architecture import ARCHITECTURES
 from napari_sam_amg.models.profiles import InputProfile
 from napari_sam_amg.models.registry import model_info
 from napari_sam_amg.parameters import SELECT_PARAMETERS, AmgParameters
 from napari_sam_amg.plugin.panel import CUSTOM, PRESETS
+from napari_sam_amg.sizes import derived, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 LIVE = (*SELECT_PARAMETERS, "overlap")
 """Parameters that act on the shown masks at once."""
+
+_LEADING = ("object_diameter", "scale", "tile_size")
+_FOLLOWING = ("scale", "tile_size", "tile_halo", "points_per_side", "min_area", "max_area")
 
 
 class Settings:
@@ -99,6 +104,8 @@ class Settings:
         AmgParameters(**{**self._values(), **values})
         self.touched |= set(values)
         self._apply(values)
+        if set(values) & set(_LEADING):
+            self._follow()
         if not set(values) <= set(LIVE):
             self._changed(False)
 
@@ -114,7 +121,18 @@ class Settings:
 
     def _recommended(self) -> AmgParameters:
         name = self._panel.model.value
-        return AmgParameters(**({} if name == CUSTOM else model_info(name).recommended))
+        if name == CUSTOM:
+            return AmgParameters()
+        return resolved(model_info(name), {}, self.input_size)
+
+    def _follow(self) -> None:
+        """Set what follows from the diameter, the scale and the tile size."""
+        values = self._values()
+        leading = {n: values[n] for n in _LEADING if n in self.touched}
+        wanted = {name: getattr(self._recommended(), name) for name in _FOLLOWING}
+        if any(value is not None for value in leading.values()):
+            wanted |= derived(leading, self.profile.object_diameter, self.input_size)
+        self._apply({n: v for n, v in wanted.items() if n not in self.touched})
 
     def _model_changed(self, value: object = None) -> None:
         self._show_model()
@@ -141,4 +159,9 @@ class Settings:
     def _field_changed(self, name: str) -> None:
         if not self._setting:
             self.touched.add(name)
+            if name in _LEADING:
+                try:
+                    self._follow()
+                except ParameterError:
+                    return  # half typed
             self._changed(name in LIVE)

@@ -25,7 +25,7 @@ _NAME = "one object"
 class Sizing(Section):
     """Proposes parameters from one typical object."""
 
-    title = "Points and crops"
+    title = "Object size"
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
@@ -39,7 +39,7 @@ class Sizing(Section):
             name="apply_example",
             text="Use these",
             enabled=False,
-            tooltip="<qt>Set points, crops and area limits as proposed.</qt>",
+            tooltip="<qt>Set the diameter, and all that follows from it, as proposed.</qt>",
         )
         self.example = Label(name="example", value="")
         self.rows = [(self.draw_example, self.apply_example), Paragraph(self.example)]
@@ -94,13 +94,14 @@ class Sizing(Section):
         if places is None:
             raise ParameterError("the example lies in another plane: draw it in this one")
         length, breadth = _sides(places, shapes.shape_type[-1])
-        found = proposal(length, breadth, plane.shape, self._host.input_size)
+        trained = self._host.profile.object_diameter
+        found = proposal(length, breadth, plane.shape, trained, self._host.input_size)
         return Proposal(found.parameters, found.why + _physical(plane, length, breadth))
 
     def _apply(self) -> None:
         if self._proposal is not None:
             self._host.set_parameters(self._proposal.parameters)
-            self._host.say("Points, crops and area limits are set: press Run.")
+            self._host.say("The diameter and what follows from it are set: press Run.")
 
 
 def _sides(places: np.ndarray, kind: str) -> tuple[float, float]:

@@ -1,0 +1,204 @@
+"""How tiles do on mosaics of real images, beside the same images one by one.
+
+    python benchmarks/tiles.py hits DATA/train                    # points to a diameter
+    python benchmarks/tiles.py mosaic DATA/train --fold 7 --shape 520 696 --grid 2 2
+
+DATA is laid out like BBBC038. Images of a mosaic are first brought to the contrast that the model
+would see each of them in, since a mosaic as a whole has only one. The diameter is the median of
+the nuclei of the mosaic, in both cases. A mask that crosses the border of two images counts in
+the one that holds most of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
+
+from data import read_fields, split_names
+from metrics import average_precision, iou_matrix
+from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.engine.tiling import Tiling
+from napari_sam_amg.image import prepare_image
+from napari_sam_amg.sizes import POINTS_ACROSS
+
+
+def diameters(labels: np.ndarray) -> np.ndarray:
+    """Diameters of discs as large as the objects of a label image, in pixels."""
+    areas = np.bincount(labels.ravel())[1:]
+    return np.sqrt(4 / np.pi * areas[areas > 0])
+
+
+def hits(data: Path) -> dict[str, float]:
+    """Share of all nuclei that a grid of so many points to their image's median diameter hits."""
+    found: dict[float, list[int]] = {1.5: [], 2.0: [], 3.0: [], POINTS_ACROSS: [], 4.0: []}
+    total = 0
+    for path in sorted((data / "labels").glob("*.png")):
+        labels = iio.imread(path)
+        sizes = diameters(labels)
+        total += len(sizes)
+        for points, counts in found.items():
+            if len(sizes):
+                spacing = np.median(sizes) / points
+                y, x = (
+                    ((np.arange(n) + 0.5) * side / n).astype(int)
+                    for side in labels.shape
+                    for n in [int(np.ceil(side / spacing))]
+                )
+                counts.append(np.count_nonzero(np.unique(labels[np.ix_(y, x)])))
+    return {f"{points:g} points": sum(counts) / total for points, counts in found.items()}
+
+
+def mosaic(
+    images: list[np.ndarray], truths: list[np.ndarray], across: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put images of one shape side by side, row by row, and number their objects through."""
+    numbered, last = [], 0
+    for truth in truths:
+        numbered.append(np.where(truth > 0, truth.astype(np.int64) + last, 0))
+        last += int(truth.max())
+    rows = range(0, len(images), across)
+    whole = [
+        np.vstack([np.hstack(parts[i : i + across]) for i in rows]) for parts in (images, numbered)
+    ]
+    return whole[0], whole[1]
+
+
+def in_images(
+    labels: np.ndarray, shape: tuple[int, int]
+) -> list[tuple[tuple[slice, slice], np.ndarray]]:
+    """Cut a mosaic's label image into its images, each label where most of it lies."""
+    height, width = shape
+    places = [
+        (slice(top, top + height), slice(left, left + width))
+        for top in range(0, labels.shape[0], height)
+        for left in range(0, labels.shape[1], width)
+    ]
+    count = int(labels.max()) + 1
+    home = np.argmax([np.bincount(labels[p].ravel(), minlength=count) for p in places], axis=0)
+    return [(p, np.where(home[labels[p]] == i, labels[p], 0)) for i, p in enumerate(places)]
+
+
+def matched(one: np.ndarray, other: np.ndarray, threshold: float) -> float:
+    """F1 of two label images' objects, one to one, at an IoU threshold."""
+    iou = iou_matrix(one, other)
+    rows, columns = linear_sum_assignment((iou >= threshold).astype(float), maximize=True)
+    return 2 * int((iou[rows, columns] >= threshold).sum()) / max(1, sum(iou.shape))
+
+
+def inner(labels: np.ndarray, margin: int) -> np.ndarray:
+    """Leave out objects that come near to the border."""
+    edge = np.ones(labels.shape, dtype=bool)
+    edge[margin:-margin, margin:-margin] = False
+    return np.where(np.isin(labels, np.unique(labels[edge])), 0, labels)
+
+
+def compare(arguments: argparse.Namespace) -> dict[str, object]:
+    """Run a mosaic, the same with the tiles' origin shifted, and its images one by one."""
+    data, shape = arguments.data, tuple(arguments.shape)
+    fields = read_fields(data)
+    names = sorted(n for n in fields if (data / "images" / n).exists() and fields[n][1] == "dark")
+    if arguments.fold is not None:
+        names = split_names({n: fields[n][0] for n in names}, arguments.fold, 8)[1]
+    names = [n for n in names if iio.imread(data / "labels" / n).shape == shape]
+    down, across = arguments.grid
+    names = list(np.random.default_rng(arguments.seed).permutation(names)[: down * across])
+    if len(names) < down * across:
+        raise SystemExit(f"only {len(names)} such images")
+    profile = AutomaticMaskGenerator("nuclei-nano").info.profile
+    images = [
+        prepare_image(iio.imread(data / "images" / n), map_uint8=True).rgb[..., 0] for n in names
+    ]
+    truths = [iio.imread(data / "labels" / n) for n in names]
+    image, truth = mosaic(images, truths, across)
+    diameter = arguments.diameter or float(np.median(diameters(truth)))
+    generator = AutomaticMaskGenerator("nuclei-nano", object_diameter=diameter, contrast=(0, 255))
+    p = generator.parameters
+    tiling = Tiling.of(image.shape, p, generator.model.image_size)
+    if tiling is None:
+        raise SystemExit("the mosaic is no larger than a tile")
+    prompts = list(tiling.prompts((0, 0, image.shape[1], image.shape[0])))
+    points = np.concatenate([points for _, points in prompts]).astype(int)
+    hit = np.unique(truth[points[:, 1], points[:, 0]])
+    began = time.perf_counter()
+    masks = generator.segment(image)
+    seconds = time.perf_counter() - began
+    labels = masks.to_labels()
+    singles = [generator.segment(part).to_labels() for part in images]
+
+    borders = [
+        {(begin, end) for _, _, begin, end in tiling._along(0, side)} for side in image.shape
+    ]
+    seams = np.zeros(image.shape, dtype=bool)
+    for _, end in borders[0]:
+        seams[min(end, image.shape[0] - 1)] = end < image.shape[0]
+    for _, end in borders[1]:
+        if end < image.shape[1]:
+            seams[:, end] = True
+    crossing = np.unique(truth[seams])
+    iou = iou_matrix(truth, labels)
+    found = iou.max(axis=1, initial=0) >= 0.5
+    ids = np.unique(truth)[1:]
+    at_seam = np.isin(ids, crossing)
+    right, down_by = arguments.shift
+    shifted = generator.segment(image[down_by:, right:]).to_labels()
+    margin = round(diameter)
+    one, other = inner(labels[down_by:, right:], margin), inner(shifted, margin)
+    scores = {
+        "mosaic": [
+            [average_precision(iou_matrix(truth[p], part), t) for t in (0.5, 0.75)]
+            for p, part in in_images(labels, images[0].shape)
+        ],
+        "singles": [
+            [average_precision(iou_matrix(t, s), level) for level in (0.5, 0.75)]
+            for t, s in zip(truths, singles, strict=True)
+        ],
+    }
+    return {
+        "images": names,
+        "size": image.shape,
+        "profile_diameter": profile.object_diameter,
+        "parameters": {
+            n: getattr(p, n)
+            for n in ("object_diameter", "scale", "tile_size", "tile_halo", "points_per_side")
+        },
+        "tiles": len(prompts),
+        "points": len(points),
+        "nuclei": len(ids),
+        "masks": len(masks),
+        "seconds": round(seconds, 1),
+        "hit": np.count_nonzero(hit) / len(ids),
+        **{f"AP {k}": np.mean(v, axis=0).round(4).tolist() for k, v in scores.items()},
+        "recall at seams": [float(found[at_seam].mean()), int(at_seam.sum())],
+        "recall elsewhere": float(found[~at_seam].mean()),
+        "nuclei found twice": int(((iou >= 0.5).sum(axis=1) > 1).sum()),
+        "F1@0.75 with the origin shifted": matched(one, other, 0.75),
+        "F1@0.5 with the origin shifted": matched(one, other, 0.5),
+    }
+
+
+def main() -> None:
+    """Print figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["hits", "mosaic"])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--fold", type=int, help="only this held-out fold of 8")
+    parser.add_argument("--shape", type=int, nargs=2, default=(256, 256))
+    parser.add_argument("--grid", type=int, nargs=2, default=(4, 4), help="images down and across")
+    parser.add_argument("--shift", type=int, nargs=2, default=(37, 61), help="pixels, x and y")
+    parser.add_argument("--diameter", type=float, help="instead of the median of the nuclei")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    print(json.dumps(hits(arguments.data) if arguments.what == "hits" else compare(arguments)))
+
+
+if __name__ == "__main__":
+    main()
