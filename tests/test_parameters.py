@@ -41,7 +41,7 @@ REAL = {
     "box_nms_thresh": (0, 1),
     "crop_nms_thresh": (0, 1),
     "crop_overlap_ratio": (0, 0.999999),
-    "object_diameter": (1, 100_000),
+    "object_diameter": (1, 20_000),
     "scale": (0.01, 64),
 }
 OPTIONAL = ("min_area", "max_area", "object_diameter", "scale", "tile_size", "tile_halo")

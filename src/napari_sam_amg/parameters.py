@@ -79,7 +79,8 @@ class AmgParameters(BaseModel):
         32,
         "points",
         "Points per side",
-        "Points along each side of the grid that is laid over the image; the model is asked "
+        "Points along each side of the grid that is laid over the image, or over each tile of "
+        "tile_size; the model is asked "
         "at each of them. More points find smaller objects and take longer: time grows with "
         "the square. An object that no point hits is not found. None if point_grids is given.",
         ge=1,
@@ -252,7 +253,7 @@ class AmgParameters(BaseModel):
         "on, tiles, their halo, 3.5 points to a diameter, and area limits of a third to three "
         "times the diameter. None: objects have the size that the model was trained for.",
         ge=1.0,
-        le=100_000.0,
+        le=20_000.0,
     )
     scale: _Float | None = _parameter(
         None,

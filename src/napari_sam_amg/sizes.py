@@ -19,8 +19,8 @@ POINTS_ACROSS = 3.5
 98.5 % (``benchmarks/tiles.py hits DATA/train``)."""
 
 HALO = 1.5
-"""Diameters that a tile sees beyond its points: a disc of three diameters is seen whole from its
-centre, and one of 1.5 diameters from any of its points."""
+"""Diameters that a tile sees beyond its points, but no more than a quarter of a tile: a disc of
+nearly three diameters is seen whole from its centre, and one of nearly 1.5 from any point."""
 
 DIAMETERS_KEPT = 3.0
 """Area limits are those of discs this many times smaller and larger than the given diameter."""
@@ -65,12 +65,17 @@ def resolved(info: ModelInfo, given: Mapping[str, Any], image_size: int) -> AmgP
         if given.get("point_grids") is not None:
             recommended.pop("points_per_side", None)
     parameters = AmgParameters(**{**recommended, **given})
+    if parameters.crop_n_layers and (parameters.object_diameter or parameters.scale):
+        raise ParameterError(
+            f"crop_n_layers={parameters.crop_n_layers} looks at the whole image, as sam2 does, "
+            "which does not go with object_diameter or scale: set it to 0, or leave those out"
+        )
     scale, tile_size = parameters.scale, parameters.tile_size
     if scale is not None and tile_size is not None and tile_size > frame_side(scale, image_size):
         raise ParameterError(
             f"tile_size={tile_size} does not fit: at scale={scale:.4g} the model's input of "
             f"{image_size} pixels shows {frame_side(scale, image_size)} pixels of the image; use "
-            "at most that, a smaller scale, or leave tile_size out"
+            "at most that, or a smaller scale"
         )
     return parameters
 

@@ -9,6 +9,7 @@ import torch
 from _scale import scaled
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.encoder import model_input
+from napari_sam_amg.engine.region import Region
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
 from napari_sam_amg.parameters import AmgParameters
@@ -78,6 +79,24 @@ def test_own_points_lie_in_the_image_as_a_whole_and_none_is_lost():
     laid = np.concatenate([points for _, points in tiling.prompts((0, 0, 500, 300))])
     expected = np.array(own) * [500, 300]
     assert sorted(map(tuple, laid.tolist())) == sorted(map(tuple, expected.tolist()))
+
+
+def test_own_points_of_a_region_are_shares_of_its_box():
+    mask = np.zeros((1000, 1000), dtype=bool)
+    mask[700:800, 600:900] = True
+    region = Region.of(mask, least=256)
+    own = [(0.25, 0.25), (0.5, 0.75)]
+    p = AmgParameters(scale=2.0, tile_size=256, tile_halo=30, point_grids=[own])
+    crops, points, _ = region.prompts(p, Tiling.of((356, 428), p, 512))
+    laid = np.concatenate([c.box[:2] + here for c, here in zip(crops, points, strict=True)])
+    assert sorted(map(tuple, laid.tolist())) == [(675.0, 725.0), (750.0, 775.0)]
+
+
+def test_a_small_image_is_not_lost_in_a_large_frame():
+    """Memory goes with the image, however large the objects are said to be."""
+    for side, frame in ((100, 2048), (4000, 8000)):
+        assert _tiling((side, side), scale=0.01, points_per_side=1).frame == frame
+    assert _tiling((100, 100), scale=1.0).frame == 512
 
 
 def test_what_fills_a_frame_mirrors_the_image():

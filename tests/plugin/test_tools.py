@@ -253,6 +253,55 @@ def test_a_diameter_sets_what_follows_and_leaves_what_was_touched(viewer):
     assert _shown(widget) == first | {"points_per_side": 11, "max_area": 777}
 
 
+def test_half_typed_sizes_change_nothing(viewer):
+    widget = AmgWidget(viewer)
+    first = _shown(widget)
+    for name in ("object_diameter", "scale", "tile_size"):
+        getattr(widget, name).native.setText("0")
+        assert {**_shown(widget), **{name: first.get(name)}}.items() >= first.items()
+        getattr(widget, name).native.setText("")
+
+
+def test_another_model_goes_by_the_diameter_too(viewer):
+    widget = AmgWidget(viewer)
+    widget.object_diameter.value = 20.0
+    widget.model.value = "sam2.1_hiera_tiny"
+    assert (widget.scale.value, widget.tile_size.value) == (3.2, 320)  # 1024 / 16 / 20
+    assert widget.points_per_side.value == 56
+    widget.model.value = "nuclei-nano"
+    assert (widget.scale.value, widget.tile_size.value) == (2.0, 256)
+    widget.preset.value = "few, large objects"
+    assert widget.tile_size.value is None
+
+
+@pytest.mark.parametrize("how", ["example", "file"])
+def test_what_follows_goes_on_following(viewer, tmp_path, how):
+    widget = AmgWidget(viewer)
+    if how == "example":
+        trained = widget.profile.object_diameter
+        widget.set_parameters(proposal(20, 20, (900, 900), trained, widget.input_size).parameters)
+    else:
+        widget.object_diameter.value = 20.0
+        widget.save_settings(tmp_path / "s.json")
+        widget = AmgWidget(viewer)
+        widget.load_settings(tmp_path / "s.json")
+    assert (widget.tile_size.value, widget.points_per_side.value) == (256, 45)
+    widget.object_diameter.value = 40.0
+    assert (widget.tile_size.value, widget.points_per_side.value) == (512, 45)
+    assert widget.max_area.value == math.ceil(math.pi * 20**2 * 9)
+
+
+def test_settings_of_an_earlier_version_mean_what_they_meant(widget, tmp_path):
+    path = tmp_path / "old.json"
+    widget.save_settings(path)
+    values = json.loads(path.read_text("utf-8"))
+    for name in ("object_diameter", "scale", "tile_size", "tile_halo"):
+        del values["parameters"][name]
+    path.write_text(json.dumps(values), "utf-8")
+    widget.load_settings(path)
+    assert widget.tile_size.value is None  # the whole image at once
+
+
 def test_a_scale_sets_the_tile_size(viewer):
     widget = AmgWidget(viewer)
     widget.scale.value = 2.0

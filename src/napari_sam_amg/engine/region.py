@@ -115,7 +115,7 @@ class Region:
             As `grid.crops`.
         """
         if tiling is not None:
-            tiles = [(c, self._inside(p, c.box)) for c, p in tiling.prompts(self.window)]
+            tiles = [(c, self._inside(p, c.box)) for c, p in tiling.prompts(self.window, self.box)]
             return *self._laid(tiles), 0
         x0, y0, x1, y1 = self.window
         found, skipped = crops((y1 - y0, x1 - x0), parameters)

@@ -109,7 +109,7 @@ class Run:
             provenance["region"] = region.provenance()
         elif self._tiling is not None:
             whole = (0, 0, self._shape[1], self._shape[0])
-            laid = list(self._tiling.prompts(whole))
+            laid = [(crop, p) for crop, p in self._tiling.prompts(whole) if len(p)]
             self._crops = [crop for crop, _ in laid]
             self._points = [(p - crop.box[:2]).astype(np.float32) for crop, p in laid]
         else:

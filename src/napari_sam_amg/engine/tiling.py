@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.parameters import AmgParameters
 
+_MOST_FILLED = 4
+"""Pixels that one of the model's input may stand for, where most of it is filled by mirroring."""
+
 _STRIDE = 4
 """Pixels of the model's input to one of its mask logits."""
 
@@ -63,6 +66,9 @@ class Tiling:
             return None
         frame = p.tile_size if p.scale is None else frame_side(p.scale, image_size)
         size = p.tile_size or frame
+        if frame is not None:
+            # Of a small image in a very large frame the model would see next to nothing.
+            frame = min(frame, max(2 * max(area), _MOST_FILLED * image_size))
         if frame is None or size is None:  # ruled out above; said again for the type checker
             raise TypeError("neither scale nor tile_size")
         halo = size // 8 if p.tile_halo is None else min(p.tile_halo, (size - 1) // 2)
@@ -85,13 +91,17 @@ class Tiling:
             "scale": self.image_size / self.frame,
         }
 
-    def prompts(self, area: Box) -> Iterator[tuple[Crop, npt.NDArray[np.float64]]]:
+    def prompts(
+        self, area: Box, own_area: Box | None = None
+    ) -> Iterator[tuple[Crop, npt.NDArray[np.float64]]]:
         """Yield the tiles of an area, row by row, and the points in the core of each.
 
         Parameters
         ----------
         area : tuple of int
             (x0, y0, x1, y1) in pixels of the image.
+        own_area : tuple of int, optional
+            What ``point_grids`` are shares of; by default, `area`.
 
         Yields
         ------
@@ -104,7 +114,9 @@ class Tiling:
         columns, rows = self._along(x0, x1), self._along(y0, y1)
         own = self.parameters.point_grids
         if own is not None:
-            points = np.asarray(own[0], dtype=np.float64) * [x1 - x0, y1 - y0] + [x0, y0]
+            left, top, right, bottom = own_area or area
+            points = np.asarray(own[0], dtype=np.float64) * [right - left, bottom - top]
+            points += [left, top]
         else:
             across, down = self._ticks(x0, x1), self._ticks(y0, y1)
         for (top, bottom, first, last), (left, right, begin, end) in itertools.product(

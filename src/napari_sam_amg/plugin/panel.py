@@ -42,7 +42,13 @@ GROUPS = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "as recommended": {},
-    "few, large objects": {"points_per_side": 12, "crop_n_layers": 0},
+    "few, large objects": {
+        "points_per_side": 12,
+        "crop_n_layers": 0,
+        "scale": None,
+        "tile_size": None,  # an object may be larger than a tile
+        "tile_halo": None,
+    },
     "many, small objects": {"points_per_side": 48, "crop_n_layers": 0},
     "everything": {
         "points_per_side": 48,

@@ -57,7 +57,8 @@ def load_settings(widget: AmgWidget, path: str | Path) -> None:
     """
     values = _read(Path(path))
     parameters = values["parameters"]
-    AmgParameters(**parameters)
+    # What an earlier version did not know is as it was then.
+    parameters = dict(AmgParameters(**parameters))
     model = values["model"]
     names = [info.name for info in list_models()]
     if model not in names and not Path(model).is_file():

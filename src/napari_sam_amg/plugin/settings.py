@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import ParameterError
@@ -103,6 +104,12 @@ class Settings:
         """
         AmgParameters(**{**self._values(), **values})
         self.touched |= set(values)
+        diameter = values.get("object_diameter")
+        if diameter is not None:
+            # What would follow anyway goes on following.
+            trained = self.profile.object_diameter
+            follows = derived({"object_diameter": diameter}, trained, self.input_size)
+            self.touched -= {n for n, value in follows.items() if values.get(n) == value}
         self._apply(values)
         if set(values) & set(_LEADING):
             self._follow()
@@ -125,19 +132,32 @@ class Settings:
             return AmgParameters()
         return resolved(model_info(name), {}, self.input_size)
 
+    def _sized(self) -> dict[str, Any]:
+        """Return what follows from sizes that the user set; ParameterError if half typed."""
+        fields = self._panel.fields
+        leading: dict[str, Any] = {n: fields[n].value for n in _LEADING if n in self.touched}
+        AmgParameters(**leading)
+        if all(value is None for value in leading.values()):
+            return {}
+        return derived(leading, self.profile.object_diameter, self.input_size)
+
+    def _wanted(self) -> dict[str, Any]:
+        """Return what the model and the preset say of fields that the user did not touch."""
+        wanted = {**dict(self._recommended()), **PRESETS[self._panel.preset.value]}
+        return {name: value for name, value in wanted.items() if name not in self.touched}
+
     def _follow(self) -> None:
         """Set what follows from the diameter, the scale and the tile size."""
-        values = self._values()
-        leading = {n: values[n] for n in _LEADING if n in self.touched}
-        wanted = {name: getattr(self._recommended(), name) for name in _FOLLOWING}
-        if any(value is not None for value in leading.values()):
-            wanted |= derived(leading, self.profile.object_diameter, self.input_size)
-        self._apply({n: v for n, v in wanted.items() if n not in self.touched})
+        wanted = self._wanted() | self._sized()
+        self._apply({n: wanted[n] for n in _FOLLOWING if n in wanted and n not in self.touched})
 
     def _model_changed(self, value: object = None) -> None:
         self._show_model()
-        wanted = {**dict(self._recommended()), **PRESETS[self._panel.preset.value]}
-        self._apply({k: v for k, v in wanted.items() if k not in self.touched})
+        wanted = self._wanted()
+        with contextlib.suppress(ParameterError):
+            sized = self._sized()
+            wanted |= {n: v for n, v in sized.items() if n not in self.touched}
+        self._apply(wanted)
 
     def _show_model(self) -> None:
         name = self._panel.model.value

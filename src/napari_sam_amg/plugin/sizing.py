@@ -99,6 +99,7 @@ class Sizing(Section):
         return Proposal(found.parameters, found.why + _physical(plane, length, breadth))
 
     def _apply(self) -> None:
+        self._drawn()  # the model may be another one by now
         if self._proposal is not None:
             self._host.set_parameters(self._proposal.parameters)
             self._host.say("The diameter and what follows from it are set: press Run.")
