@@ -19,12 +19,11 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
 
 from data import read_fields, split_names
-from metrics import average_precision, iou_matrix
+from metrics import average_precision, iou_matrix, matches
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.image import prepare_image
@@ -90,8 +89,7 @@ def in_images(
 def matched(one: np.ndarray, other: np.ndarray, threshold: float) -> float:
     """F1 of two label images' objects, one to one, at an IoU threshold."""
     iou = iou_matrix(one, other)
-    rows, columns = linear_sum_assignment((iou >= threshold).astype(float), maximize=True)
-    return 2 * int((iou[rows, columns] >= threshold).sum()) / max(1, sum(iou.shape))
+    return 2 * matches(iou, threshold) / max(1, sum(iou.shape))
 
 
 def inner(labels: np.ndarray, margin: int) -> np.ndarray:
@@ -113,7 +111,6 @@ def compare(arguments: argparse.Namespace) -> dict[str, object]:
     names = list(np.random.default_rng(arguments.seed).permutation(names)[: down * across])
     if len(names) < down * across:
         raise SystemExit(f"only {len(names)} such images")
-    profile = AutomaticMaskGenerator("nuclei-nano").info.profile
     images = [
         prepare_image(iio.imread(data / "images" / n), map_uint8=True).rgb[..., 0] for n in names
     ]
@@ -134,15 +131,10 @@ def compare(arguments: argparse.Namespace) -> dict[str, object]:
     labels = masks.to_labels()
     singles = [generator.segment(part).to_labels() for part in images]
 
-    borders = [
-        {(begin, end) for _, _, begin, end in tiling._along(0, side)} for side in image.shape
-    ]
+    # Where cores meet.
     seams = np.zeros(image.shape, dtype=bool)
-    for _, end in borders[0]:
-        seams[min(end, image.shape[0] - 1)] = end < image.shape[0]
-    for _, end in borders[1]:
-        if end < image.shape[1]:
-            seams[:, end] = True
+    seams[[begin for _, _, begin, _ in tiling._along(0, image.shape[0])][1:]] = True
+    seams[:, [begin for _, _, begin, _ in tiling._along(0, image.shape[1])][1:]] = True
     crossing = np.unique(truth[seams])
     iou = iou_matrix(truth, labels)
     found = iou.max(axis=1, initial=0) >= 0.5
@@ -165,7 +157,6 @@ def compare(arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "images": names,
         "size": image.shape,
-        "profile_diameter": profile.object_diameter,
         "parameters": {
             n: getattr(p, n)
             for n in ("object_diameter", "scale", "tile_size", "tile_halo", "points_per_side")

@@ -28,7 +28,7 @@ FORBIDDEN = {
 
 LONG = {
     "src/napari_sam_amg/models/download.py": "every way a download can fail, and what is said",
-    "src/napari_sam_amg/parameters.py": "half is the help of twenty parameters, once for all uses",
+    "src/napari_sam_amg/parameters.py": "half is the help of all parameters, once for all uses",
     "src/napari_sam_amg/engine/generator.py": "the public class; most of it is documentation",
     "src/napari_sam_amg/masks/collection.py": "the public class; most of it is documentation",
     "src/napari_sam_amg/formats/rle.py": "both directions of one format, and its checks",

@@ -18,9 +18,14 @@ def iou_matrix(true: npt.NDArray[np.integer], found: npt.NDArray[np.integer]) ->
     return iou[true_ids > 0][:, found_ids > 0]
 
 
+def matches(iou: np.ndarray, threshold: float) -> int:
+    """Return how many true objects have a found one of their own at IoU >= `threshold`."""
+    rows, columns = linear_sum_assignment((iou >= threshold).astype(float), maximize=True)
+    return int((iou[rows, columns] >= threshold).sum())
+
+
 def average_precision(iou: np.ndarray, threshold: float) -> float:
     """TP / (TP + FP + FN) with one-to-one matching at IoU >= `threshold`; 1 if all is empty."""
-    rows, columns = linear_sum_assignment((iou >= threshold).astype(float), maximize=True)
-    hits = int((iou[rows, columns] >= threshold).sum())
+    hits = matches(iou, threshold)
     total = iou.shape[0] + iou.shape[1] - hits
     return hits / total if total else 1.0

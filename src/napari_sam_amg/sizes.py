@@ -57,13 +57,11 @@ def resolved(info: ModelInfo, given: Mapping[str, Any], image_size: int) -> AmgP
     """
     AmgParameters(**given)
     recommended = dict(info.recommended)
-    if given.get("point_grids") is not None:
-        recommended.pop("points_per_side", None)
     sized = any(given.get(n) is not None for n in ("object_diameter", "scale", "tile_size"))
     if sized or (info.profile.object_diameter and not any(n in given for n in _GEOMETRY)):
         recommended |= derived(given, info.profile.object_diameter, image_size)
-        if given.get("point_grids") is not None:
-            recommended.pop("points_per_side", None)
+    if given.get("point_grids") is not None:
+        recommended.pop("points_per_side", None)
     parameters = AmgParameters(**{**recommended, **given})
     if parameters.crop_n_layers and (parameters.object_diameter or parameters.scale):
         raise ParameterError(
@@ -118,7 +116,7 @@ def derived(
         found["scale"] = scale
     if diameter is not None:
         points = math.ceil(POINTS_ACROSS * size / diameter)
-        found["points_per_side"] = min(max(points, 1), 1024)
+        found["points_per_side"] = min(points, int(limits("points_per_side")[1] or points))
         found["min_area"] = math.floor(math.pi / 4 * (diameter / DIAMETERS_KEPT) ** 2)
         found["max_area"] = math.ceil(math.pi / 4 * (diameter * DIAMETERS_KEPT) ** 2)
     return found

@@ -20,8 +20,6 @@ from napari_sam_amg.plugin.widget import AmgWidget
 @pytest.mark.parametrize("ratio", [1.0, 2.5])
 @pytest.mark.parametrize(("trained", "image_size"), [(40.0, 512), (None, 1024)])
 def test_every_object_of_the_size_is_hit(side, breadth, ratio, trained, image_size):
-    if breadth * ratio > side * math.sqrt(2):
-        return
     found = proposal(breadth * ratio, breadth, (side, side * 2 // 3), trained, image_size)
     p = AmgParameters(**found.parameters)
     spacing = p.tile_size / p.points_per_side

@@ -107,8 +107,7 @@ class Settings:
         diameter = values.get("object_diameter")
         if diameter is not None:
             # What would follow anyway goes on following.
-            trained = self.profile.object_diameter
-            follows = derived({"object_diameter": diameter}, trained, self.input_size)
+            follows = self._derived({"object_diameter": diameter})
             self.touched -= {n for n, value in follows.items() if values.get(n) == value}
         self._apply(values)
         if set(values) & set(_LEADING):
@@ -132,32 +131,35 @@ class Settings:
             return AmgParameters()
         return resolved(model_info(name), {}, self.input_size)
 
+    def _derived(self, leading: Mapping[str, Any]) -> dict[str, Any]:
+        return derived(leading, self.profile.object_diameter, self.input_size)
+
     def _sized(self) -> dict[str, Any]:
         """Return what follows from sizes that the user set; ParameterError if half typed."""
         fields = self._panel.fields
         leading: dict[str, Any] = {n: fields[n].value for n in _LEADING if n in self.touched}
         AmgParameters(**leading)
-        if all(value is None for value in leading.values()):
-            return {}
-        return derived(leading, self.profile.object_diameter, self.input_size)
+        known = any(value is not None for value in leading.values())
+        return self._derived(leading) if known else {}
 
     def _wanted(self) -> dict[str, Any]:
-        """Return what the model and the preset say of fields that the user did not touch."""
-        wanted = {**dict(self._recommended()), **PRESETS[self._panel.preset.value]}
-        return {name: value for name, value in wanted.items() if name not in self.touched}
+        """Return what the model and the preset say."""
+        return {**dict(self._recommended()), **PRESETS[self._panel.preset.value]}
+
+    def _apply_untouched(self, values: Mapping[str, Any]) -> None:
+        self._apply({name: v for name, v in values.items() if name not in self.touched})
 
     def _follow(self) -> None:
         """Set what follows from the diameter, the scale and the tile size."""
         wanted = self._wanted() | self._sized()
-        self._apply({n: wanted[n] for n in _FOLLOWING if n in wanted and n not in self.touched})
+        self._apply_untouched({name: wanted[name] for name in _FOLLOWING})
 
     def _model_changed(self, value: object = None) -> None:
         self._show_model()
         wanted = self._wanted()
-        with contextlib.suppress(ParameterError):
-            sized = self._sized()
-            wanted |= {n: v for n, v in sized.items() if n not in self.touched}
-        self._apply(wanted)
+        with contextlib.suppress(ParameterError):  # half typed
+            wanted |= self._sized()
+        self._apply_untouched(wanted)
 
     def _show_model(self) -> None:
         name = self._panel.model.value
@@ -168,7 +170,7 @@ class Settings:
 
     def _preset_changed(self, preset: str) -> None:
         self.touched.clear()
-        self._apply({**dict(self._recommended()), **PRESETS[preset]})
+        self._apply(self._wanted())
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         """Set fields without counting them as touched, and say so once."""
