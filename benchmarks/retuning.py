@@ -1,8 +1,13 @@
 """Time live re-tuning in napari's window: from a field's new value to the updated layer.
 
-Run ``xvfb-run -a python benchmarks/retuning.py [--shown N] [--side PIXELS]``. No model is
-used: candidates are ellipses, three at each place as SAM 2 gives them, with random scores,
-plus a few that cover most of the image. Each figure counts from ``.value =`` until the
+Run ``xvfb-run -a python benchmarks/retuning.py [--shown N] [--side PIXELS]``, where candidates
+are ellipses, three at each place as SAM 2 gives them, with random scores, plus a few that cover
+most of the image; or, for what nuclei-nano finds in the tiles of an image (a quarter of an hour)::
+
+    python benchmarks/tiles.py mosaic DATA/train --shape 520 696 --grid 4 3 --save mosaic.png
+    xvfb-run -a python benchmarks/retuning.py --image mosaic.png --diameter 25
+
+Each figure counts from ``.value =`` until the
 layer's data and features are set and its refresh has returned; the next column adds what
 the window needs to draw. The last rows, which do not count for "all": clicks that show other
 candidates, and the first threshold again while small regions are cleaned, whose first move
@@ -13,12 +18,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
+import imageio.v3 as iio
 import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from masks import ellipses
+from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.promotion import Promotion
@@ -62,18 +70,34 @@ def candidates(shown: int, side: int, rng: np.random.Generator) -> Proposals:
     )
 
 
+def found_in(image: np.ndarray, diameter: float) -> Proposals:
+    """Return what nuclei-nano finds."""
+    generator = AutomaticMaskGenerator("nuclei-nano", object_diameter=diameter)
+    return generator.propose(image)
+
+
 def main() -> None:
     """Print the timings."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shown", type=int, default=1000)
     parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--image", type=Path, help="find the candidates in this image")
+    parser.add_argument("--diameter", type=float, help="of its objects, in pixels")
     arguments = parser.parse_args()
-    found = candidates(arguments.shown, arguments.side, np.random.default_rng(0))
+    if arguments.image is not None:
+        image = iio.imread(arguments.image)
+        found = found_in(image, arguments.diameter)
+    else:
+        image = np.zeros((arguments.side, arguments.side), dtype=np.uint8)
+        found = candidates(arguments.shown, arguments.side, np.random.default_rng(0))
     viewer = napari.Viewer()
-    viewer.add_image(np.zeros((arguments.side, arguments.side), dtype=np.uint8), name="cells")
+    viewer.add_image(image, name="cells")
     widget = AmgWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    widget.pred_iou_thresh.value, widget.stability_score_thresh.value = 0.6, 0.85
+    for name in ("pred_iou_thresh", "stability_score_thresh"):
+        getattr(widget, name).value = getattr(found.parameters, name)
 
     def run(*_: object) -> object:
         found.prepare()
@@ -86,7 +110,7 @@ def main() -> None:
     while widget.labels_layer is None:
         app.processEvents()
     shown = len(widget.labels_layer.features) - 1
-    print(f"{shown} masks shown of {len(found)} candidates, {arguments.side} pixels square, ms")
+    print(f"{shown} masks shown of {len(found)} candidates of {found.shape} pixels, ms")
     print(f"{'':<26}{'median':>8}{'p95':>8}{'max':>8}{'drawn p95':>12}{'shown':>14}")
     everything = []
     for name, values in SWEEPS.items():

@@ -116,6 +116,14 @@ def compare(arguments: argparse.Namespace) -> dict[str, object]:
     ]
     truths = [iio.imread(data / "labels" / n) for n in names]
     image, truth = mosaic(images, truths, across)
+    if arguments.save:
+        iio.imwrite(arguments.save, image)
+        return {
+            "images": names,
+            "size": image.shape,
+            "nuclei": len(np.unique(truth)) - 1,
+            "median diameter": float(np.median(diameters(truth))),
+        }
     diameter = arguments.diameter or float(np.median(diameters(truth)))
     generator = AutomaticMaskGenerator("nuclei-nano", object_diameter=diameter, contrast=(0, 255))
     p = generator.parameters
@@ -186,6 +194,7 @@ def main() -> None:
     parser.add_argument("--grid", type=int, nargs=2, default=(4, 4), help="images down and across")
     parser.add_argument("--shift", type=int, nargs=2, default=(37, 61), help="pixels, x and y")
     parser.add_argument("--diameter", type=float, help="instead of the median of the nuclei")
+    parser.add_argument("--save", type=Path, help="only write the mosaic, as this file")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(json.dumps(hits(arguments.data) if arguments.what == "hits" else compare(arguments)))

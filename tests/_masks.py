@@ -214,3 +214,28 @@ class _ScenePredictor:
         logits, iou = torch.from_numpy(self._logits[part]), torch.from_numpy(self._iou[part])
         low = torch.zeros(len(points), 3, 4, 4)
         return logits.unflatten(0, (-1, 3)), iou.unflatten(0, (-1, 3)), low
+
+
+def box_iou(one, other):
+    """Intersection over union of two boxes as sam2 takes it, in float32; 0 without an area."""
+    one, other = np.float32(one), np.float32(other)
+    w = max(np.float32(0), min(one[2], other[2]) - max(one[0], other[0]))
+    h = max(np.float32(0), min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    union = areas[0] + areas[1] - w * h
+    return float(w * h / union) if union else 0.0
+
+
+def without_near_duplicates(boxes, areas, predicted_iou, stability):
+    """Rows that stay, one after the other: what `near_duplicates` has to come to at 0.8."""
+    kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: (-predicted_iou[i], -stability[i], i)):
+        removed = any(
+            stability[k] >= stability[i]
+            and box_iou(boxes[k], boxes[i]) > 0.8
+            and min(areas[k], areas[i]) >= 0.8 * max(areas[k], areas[i])
+            for k in kept
+        )
+        if not removed:
+            kept.append(i)
+    return sorted(kept)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from _masks import without_near_duplicates
 from _scale import scaled
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.encoder import model_input
@@ -168,24 +169,44 @@ def generator(small):
 
 
 def test_a_tile_sees_what_a_run_on_it_alone_sees(generator, image, small):
-    """Candidates of a tile are those of its pixels as an image, at the same points."""
+    """Candidates of a tile are those of its pixels as an image, at the same points.
+
+    Without those that its edges cut off, and without near-duplicates.
+    """
     proposals = generator.propose(image)
     tiling = Tiling.of(image.shape[:2], generator.parameters, small.image_size)
     tiles = list(tiling.prompts((0, 0, image.shape[1], image.shape[0])))
     assert len(tiles) == len(proposals.crop_boxes_all) == proposals.provenance["tiles"]["count"]
     assert len(tiles) > 5
+    removed = 0
     for number, (crop, points) in enumerate(tiles):
         x0, y0, x1, y1 = crop.box
         shares = (points - [x0, y0]) / [x1 - x0, y1 - y0]
         alone = AutomaticMaskGenerator(
             small, point_grids=[shares.tolist()], contrast=None, **KEEP_MOST
         ).propose(image[y0:y1, x0:x1])
+        ends, near = [x1 - x0, y1 - y0], proposals.seam
+        height, width = image.shape[:2]
+        boxes = alone.store.boxes
+        cut = (boxes[:, :2] <= near) & (boxes[:, :2] + [x0, y0] > near)
+        cut |= (ends - boxes[:, 2:] <= near) & ([width, height] - boxes[:, 2:] - [x0, y0] > near)
+        whole = np.flatnonzero(~cut.any(axis=1))
+        scores = alone.predicted_iou, alone.stability_score
+        stay = whole[
+            without_near_duplicates(
+                *(column[whole].tolist() for column in (boxes, alone.areas, *scores))
+            )
+        ]
+        removed += len(alone) - len(stay)
         rows = np.flatnonzero(proposals.crop_index == number)
-        assert len(rows) == len(alone)
+        assert len(rows) == len(stay)
         np.testing.assert_array_equal(
-            proposals.store.windows[rows] - [x0, y0, 0, 0], alone.store.windows
+            proposals.store.windows[rows] - [x0, y0, 0, 0], alone.store.windows[stay]
         )
-        np.testing.assert_allclose(proposals.predicted_iou[rows], alone.predicted_iou, atol=1e-5)
+        np.testing.assert_allclose(
+            proposals.predicted_iou[rows], alone.predicted_iou[stay], atol=1e-5
+        )
+    assert removed > 30
 
 
 def test_select_equals_a_fresh_run(generator, image):

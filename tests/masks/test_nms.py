@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from _masks import box_iou, without_near_duplicates
 from _scale import scaled
 from napari_sam_amg.masks import nms
-from napari_sam_amg.masks.nms import Overlaps, suppress
+from napari_sam_amg.masks.nms import Overlaps, near_duplicates, suppress
 
 
 def by_loop(boxes, scores, threshold):
@@ -17,24 +18,18 @@ def by_loop(boxes, scores, threshold):
     while left:
         best = left.pop(0)
         kept.append(best)
-        left = [i for i in left if not iou(boxes[best], boxes[i]) > threshold]
+        left = [i for i in left if not box_iou(boxes[best], boxes[i]) > threshold]
     return kept
-
-
-def iou(one, other):
-    w = max(np.float32(0), min(one[2], other[2]) - max(one[0], other[0]))
-    h = max(np.float32(0), min(one[3], other[3]) - max(one[1], other[1]))
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    union = areas[0] + areas[1] - w * h
-    return float(w * h / union) if union else 0.0
 
 
 @pytest.mark.parametrize("seed", range(scaled(300)))
 def test_equals_a_loop(seed):
     rng = np.random.default_rng([11, seed])
     count = int(rng.integers(0, 60))
-    corner = rng.integers(0, 12, (count, 2))
-    boxes = np.hstack([corner, corner + rng.integers(0, 12, (count, 2))])
+    side = int(rng.choice([12, 60, 5000]))  # many bands of rows, or few
+    corner = rng.integers(0, side, (count, 2))
+    extents = rng.integers(0, 12, (count, 2)) * rng.choice([1, 1, 1, side // 12], (count, 1))
+    boxes = np.hstack([corner, corner + extents])
     scores = (rng.integers(0, 8, count) / 8).astype(np.float32)
     threshold = float(rng.choice([0.0, 0.25, 0.5, 0.7, 1.0]))
     kept = suppress(boxes, scores, threshold)
@@ -88,3 +83,22 @@ def test_equals_torchvision(seed):
         iou_threshold=threshold,
     )
     assert suppress(boxes, scores, threshold).tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("seed", range(scaled(300)))
+def test_near_duplicates(seed):
+    """As by a loop, and the same before as after any thresholds of the scores."""
+    rng = np.random.default_rng([12, seed])
+    count = int(rng.integers(0, 80))
+    corner = rng.integers(0, 6, (count, 2))
+    boxes = np.hstack([corner, corner + rng.integers(20, 25, (count, 2))])
+    areas = rng.integers(200, 300, count)
+    scores = (rng.integers(0, 6, (2, count)) / 8).astype(np.float32)
+    scores[1, rng.random(count) < 0.1] = np.nan
+    ranked = np.nan_to_num(scores, nan=-1.0)
+    kept = np.flatnonzero(~near_duplicates(boxes, areas, *scores, 0.8))
+    assert kept.tolist() == without_near_duplicates(boxes, areas, *ranked)
+    good = (scores[0] > rng.integers(0, 6) / 8) & (ranked[1] >= rng.integers(0, 6) / 8)
+    rows = np.flatnonzero(good)
+    alone = rows[~near_duplicates(boxes[rows], areas[rows], *scores[:, rows], 0.8)]
+    assert alone.tolist() == kept[good[kept]].tolist()

@@ -186,6 +186,9 @@ class AutomaticMaskGenerator:
     ) -> Proposals:
         """Return every candidate that the thresholds act on, before NMS.
 
+        In tiles, near-duplicates of a candidate that is at least as good in both scores are
+        left out, as they are by `segment`.
+
         Parameters
         ----------
         image : array

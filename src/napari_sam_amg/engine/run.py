@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.engine.grid import Crop, crops, layer_grids
-from napari_sam_amg.engine.scoring import Chunk, Cut, candidates
+from napari_sam_amg.engine.scoring import Chunk, Cut, candidates, tidied
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.engine.upsampling import Upsampler
 from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
@@ -120,7 +120,8 @@ class Run:
             provenance["tiles"] = self._tiling.provenance(len(self._crops))
         if skipped:
             provenance["skipped_crops"] = skipped
-        # A chunk is added whole, so that `partial` may be called from another thread.
+        # A chunk is added whole, and a tile's chunks are replaced at once, so that `partial`
+        # may be called from another thread.
         self._found: list[Chunk] = []
         chunks = sum(math.ceil(len(p) / parameters.points_per_batch) for p in self._points)
         self.total = len(self._crops) + chunks + 1
@@ -142,6 +143,7 @@ class Run:
             decoder = calls.decoder(features)
             yield "encode"
             upsampler: Upsampler | None = None
+            before = len(self._found)
             for start in range(0, len(points), batch):
                 chunk = points[start : start + batch]
                 decoded = calls.decode(decoder, chunk)
@@ -164,6 +166,10 @@ class Run:
                         cut=self._cut,
                     )
                 )
+                last = start + batch >= len(points)
+                if last and self._tiling is not None:
+                    tile = tidied(self._found[before:], crop, self._tiling.seam)
+                    self._found = [*self._found[:before], tile]
                 yield "decode"
 
     def proposals(self) -> Proposals:

@@ -9,12 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.masks import MaskStore
+from napari_sam_amg.masks.nms import near_duplicates
+from napari_sam_amg.masks.selection import cut_off
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_sam_amg.engine.decoder import Decoded
     from napari_sam_amg.engine.grid import Crop
     from napari_sam_amg.engine.upsampling import Upsampler
     from napari_sam_amg.parameters import AmgParameters
+
+
+_AGREEMENT = 0.8
+"""How much of their boxes and areas near-duplicates have in common."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,11 @@ class Candidate(NamedTuple):
     area_high: int
     area_low: int
     crop_index: int
+
+    @property
+    def stability(self) -> np.float32:
+        """The stability score, rounded as torch does."""
+        return np.float32(np.float32(self.area_high) / np.float32(self.area_low))
 
 
 @dataclass(frozen=True)
@@ -100,11 +113,42 @@ def candidates(
             continue
         low = int((logits > threshold - offset).sum())
         high = int((logits > threshold + offset).sum())
-        stability = np.float32(high) / np.float32(low)
-        if cut.stability > 0 and not stability >= np.float32(cut.stability):
-            continue
-        kept.append((x0 + left, y0 + top, mask))
         px, py = points[prompt]
         point = (float(px + np.float32(x0)), float(py + np.float32(y0)))
-        rows.append(Candidate(float(score), point, high, low, crop_index))
+        row = Candidate(float(score), point, high, low, crop_index)
+        if cut.stability > 0 and not row.stability >= np.float32(cut.stability):
+            continue
+        kept.append((x0 + left, y0 + top, mask))
+        rows.append(row)
     return Chunk(MaskStore.from_windows(shape, kept), rows)
+
+
+def tidied(chunks: Sequence[Chunk], crop: Crop, near: int) -> Chunk:
+    """Put a tile's chunks together, without what no thresholds could bring into the result.
+
+    That is masks that the tile's edge cuts off, which a neighbour sees whole, and
+    near-duplicates (`near_duplicates`). With points as dense as tiles have them, most
+    candidates are; whether they go before or after a threshold of the scores is all the same.
+
+    Parameters
+    ----------
+    chunks : sequence of Chunk
+        All of one tile, at least one.
+    crop : Crop
+        The tile.
+    near : int
+        How near to the tile's edge a mask counts as cut off, in pixels.
+    """
+    store = MaskStore.concatenate([chunk.store for chunk in chunks])
+    rows = [row for chunk in chunks for row in chunk.rows]
+    crops = np.broadcast_to(np.array(crop.xywh, dtype=np.int64), (len(store), 4))
+    whole = np.flatnonzero(~cut_off(store.boxes, crops, store.shape, near))
+    removed = near_duplicates(
+        store.boxes[whole],
+        store.areas[whole],
+        np.array([rows[i].predicted_iou for i in whole], dtype=np.float32),
+        np.array([rows[i].stability for i in whole], dtype=np.float32),
+        _AGREEMENT,
+    )
+    kept = whole[~removed]
+    return Chunk(store.take(kept), [rows[i] for i in kept])

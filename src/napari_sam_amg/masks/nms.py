@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,10 @@ _MANY = 4000
 _PAIRS_AT_ONCE = 1 << 20
 
 _MOST_MEETING, _MOST_PAIRS = 1 << 22, 1 << 19
-"""Pairs of boxes whose columns meet, and that overlap, of which `Overlaps` are kept."""
+"""Pairs of boxes that are compared, and that overlap, of which `Overlaps` are kept."""
+
+_MOST_BANDS = 4
+"""Bands of rows that boxes may be in on average."""
 
 
 def suppress(
@@ -48,6 +51,48 @@ def suppress(
     return _as_of_many(rows, scores) if 4 * len(boxes) > _MANY else rows
 
 
+def near_duplicates(
+    boxes: npt.NDArray[np.int64],
+    areas: npt.NDArray[np.int64],
+    predicted_iou: npt.NDArray[np.float32],
+    stability: npt.NDArray[np.float32],
+    agreement: float,
+) -> npt.NDArray[np.bool_]:
+    """Tell which masks are all but another one that is at least as good in both scores.
+
+    Whatever the thresholds of the scores are, it passes where they pass: removing them before
+    or after a threshold comes to the same. A mask that is removed removes no other.
+
+    Parameters
+    ----------
+    boxes : ndarray, Nx4
+        As for `suppress`.
+    areas : ndarray, N
+        Pixels of each mask.
+    predicted_iou, stability : ndarray, float32, N
+        The scores; NaN is worse than any. Of equals the first stays.
+    agreement : float
+        The boxes' intersection over union is more than this, and the smaller area is at
+        least this share of the larger one.
+
+    Returns
+    -------
+    ndarray, bool, N
+    """
+    iou, stable = (np.nan_to_num(scores, nan=-1) for scores in (predicted_iou, stability))
+    order = np.lexsort((-stable, -iou))  # each key stable, so that ties keep their order
+    corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[order]
+    one, other, _ = _overlapping(corners, agreement)
+    better, worse = np.minimum(one, other), np.maximum(one, other)
+    areas, stable = areas[order], stable[order]
+    same = stable[better] >= stable[worse]
+    small, large = np.sort([areas[better], areas[worse]], axis=0)
+    same &= small >= agreement * large
+    removed = np.empty(len(order), dtype=np.bool_)
+    removed[order] = ~_kept(len(order), better[same], worse[same])
+    return removed
+
+
 class Overlaps:
     """How much many boxes overlap, for one suppression after another among some of them.
 
@@ -66,7 +111,7 @@ class Overlaps:
     def of(cls, boxes: npt.NDArray[np.int64]) -> Overlaps | None:
         """Return them, or None if very many boxes overlap: it would take long, or much memory."""
         corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
-        if _meeting(corners)[1].sum() > _MOST_MEETING:
+        if _banded(corners).meeting.sum() > _MOST_MEETING:
             return None
         overlaps = cls(boxes)
         return overlaps if len(overlaps) <= _MOST_PAIRS else None
@@ -118,14 +163,42 @@ def _as_of_many(
     return np.asarray(rows[order.numpy()], dtype=np.int64)
 
 
-def _meeting(
-    corners: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return boxes by their left side, and with how many of the next ones each shares columns."""
-    by_left = np.argsort(corners[:, 0], kind="stable")
-    lefts = corners[by_left, 0]
-    counts = np.searchsorted(lefts, corners[by_left, 2], side="left") - np.arange(len(lefts)) - 1
-    return by_left, np.maximum(counts, 0)  # of a box without width
+class _Bands(NamedTuple):
+    """Boxes laid out in bands of rows.
+
+    ``first`` is the first band that each of N boxes meets. The others have a row for each
+    band that a box meets, band by band and from left to right: ``box``, ``band``, and
+    ``meeting``, with how many of the next ones, all of the same band, it shares columns.
+    """
+
+    first: npt.NDArray[np.int64]
+    box: npt.NDArray[np.int64]
+    band: npt.NDArray[np.int64]
+    meeting: npt.NDArray[np.int64]
+
+
+def _banded(corners: npt.NDArray[np.float32]) -> _Bands:
+    """Lay boxes out so that few need to be compared in large images."""
+    if not len(corners):
+        none = np.empty(0, dtype=np.int64)
+        return _Bands(none, none, none, none)
+    left, top, right, bottom = (corners - corners.min(axis=0)[[0, 1, 0, 1]]).astype(np.float64).T
+    height = max(1.0, float(np.median(bottom - top)))
+    while True:
+        first = (top // height).astype(np.int64)
+        bands = (bottom // height).astype(np.int64) - first + 1
+        if bands.sum() <= _MOST_BANDS * len(corners):
+            break
+        height *= 2  # some boxes are much higher than most
+    band, _ = ranges(first, bands)
+    boxes = np.repeat(np.arange(len(corners)), bands)
+    width = right.max() + 1
+    order = np.argsort(band * width + left[boxes], kind="stable")
+    boxes, band = boxes[order], band[order]
+    lefts = band * width + left[boxes]
+    ends = np.searchsorted(lefts, band * width + right[boxes], side="left")
+    counts = np.maximum(ends - np.arange(len(boxes)) - 1, 0)  # of a box without width
+    return _Bands(first, boxes, band, counts)
 
 
 def _overlapping(
@@ -133,19 +206,21 @@ def _overlapping(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return pairs of boxes that overlap by more than `threshold`, and by how much.
 
-    Only boxes whose columns meet are compared; others share no pixel.
+    Only boxes of one band whose columns meet are compared; others share no pixel.
     """
-    by_left, counts = _meeting(corners)
+    first, boxes, bands, counts = _banded(corners)
     places, bounds = np.arange(len(counts)), offsets(counts)
     ones, others = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     overlaps = [np.empty(0)]
     for begin, end in portions(bounds, _PAIRS_AT_ONCE):
         here = counts[begin:end]
         one, other = np.repeat(places[begin:end], here), ranges(places[begin:end] + 1, here)[0]
-        one, other = by_left[one], by_left[other]
+        band, one, other = bands[one], boxes[one], boxes[other]
         # Rows first: they rule out most pairs.
         meet = corners[one, 1] < corners[other, 3]
         meet &= corners[other, 1] < corners[one, 3]
+        # Those that meet in several bands count where the lower of their tops is.
+        meet &= np.maximum(first[one], first[other]) == band
         one, other = one[meet], other[meet]
         overlap = _overlap(corners[one], corners[other])
         much = overlap > threshold

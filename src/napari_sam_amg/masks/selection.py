@@ -103,11 +103,37 @@ def _cut_off(proposals: Proposals, rows: Rows) -> npt.NDArray[np.bool_]:
     height, width = proposals.shape
     if proposals.crop_boxes_all.tolist() == [[0, 0, width, height]]:
         return np.zeros(len(rows), dtype=np.bool_)  # all its edges are the image's
-    boxes = proposals.store.boxes[rows]
-    crops = proposals.crop_boxes_all[proposals.crop_index[rows]].copy()
-    crops[:, 2:] += crops[:, :2]
+    crops = proposals.crop_boxes_all[proposals.crop_index[rows]]
     near = _EDGE if proposals.seam is None else proposals.seam
-    near_crop = np.abs(boxes - crops) <= near
+    return cut_off(proposals.store.boxes[rows], crops, proposals.shape, near)
+
+
+def cut_off(
+    boxes: npt.NDArray[np.int64],
+    crops: npt.NDArray[np.int64],
+    shape: tuple[int, int],
+    near: int,
+) -> npt.NDArray[np.bool_]:
+    """Tell which boxes come near an edge of their crop that is no edge of the image.
+
+    Parameters
+    ----------
+    boxes : ndarray, Nx4
+        x0, y0, x1, y1 in pixels of the image.
+    crops : ndarray, Nx4
+        Left, top, width, height in pixels of the image.
+    shape : tuple of int
+        Height and width of the image.
+    near : int
+        Up to how many pixels away.
+
+    Returns
+    -------
+    ndarray, bool, N
+    """
+    height, width = shape
+    edges = np.concatenate([crops[:, :2], crops[:, :2] + crops[:, 2:]], axis=1)
+    near_crop = np.abs(boxes - edges) <= near
     near_image = np.abs(boxes - np.array([0, 0, width, height])) <= near
     cut: npt.NDArray[np.bool_] = (near_crop & ~near_image).any(axis=1)
     return cut
