@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import tifffile
 from _runs import command, tree
 from napari_sam_amg import formats
 from napari_sam_amg.cli import main
+from napari_sam_amg.cli.arguments import OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,8 @@ TRUTH = {"annotations.json": '{"info": {}, "images": [], "annotations": [], "cat
         ("rle", {"a.json": '{"cells": 12}'}),
         ("rle", {"a.run.json": "my notes"}),
         ("labels", {"a.tif": "raw data"}),
+        ("imagej", {"a.zip": "an archive"}),
+        ("geojson", {"a.geojson": '{"type": "FeatureCollection", "features": []}'}),
         ("coco", TRUTH),
         ("coco", {"annotations.json/kept.txt": "a folder"}),
     ],
@@ -72,7 +75,7 @@ def test_a_film_beside_an_image_of_its_name(tmp_path: Path, painted: Any) -> Non
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("form", ["png", "rle", "labels", "coco"])
+@pytest.mark.parametrize("form", get_args(OutputFormat))
 @pytest.mark.parametrize("where", ["{folder}", "{folder}/*"])
 def test_a_second_run_into_the_folder_of_the_images(
     tmp_path: Path, painted: Any, generator: Any, form: str, where: str
@@ -97,7 +100,7 @@ def failing(*names: str) -> Callable[[str, int], None]:
     return fail
 
 
-@pytest.mark.parametrize("form", ["png", "rle", "labels", "coco"])
+@pytest.mark.parametrize("form", get_args(OutputFormat))
 def test_an_image_that_fails_keeps_its_earlier_result(
     tmp_path: Path, painted: Any, generator: Any, form: str
 ) -> None:
@@ -124,7 +127,13 @@ def test_an_image_that_fails_keeps_its_earlier_result(
         kept = {name: data for name, data in before.items() if name.startswith("b")}
         assert len(kept) >= 1
         assert kept.items() <= after.items()
-        changed = {"png": "a/metadata.csv", "rle": "a.json", "labels": "a.tif"}[form]
+        changed = {
+            "png": "a/metadata.csv",
+            "rle": "a.json",
+            "labels": "a.tif",
+            "imagej": "a.zip",
+            "geojson": "a.geojson",
+        }[form]
         assert after[changed] != before[changed]
     generator.before_step = failing("a.png", "b.png", "c.png")
     assert main(command(tmp_path, "--format", form)) == 1
@@ -177,7 +186,7 @@ def test_a_result_of_this_run_is_not_replaced_by_another(
         assert len(read(target)) == len(spots(image))
 
 
-@pytest.mark.parametrize("form", ["png", "rle", "labels", "coco"])
+@pytest.mark.parametrize("form", get_args(OutputFormat))
 def test_names_that_look_the_same(tmp_path: Path, painted: Any, form: str) -> None:
     for name in ("caf\u00e9.png", "cafe\u0301.png"):
         painted(tmp_path / "in" / name)

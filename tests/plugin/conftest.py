@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,27 @@ if TYPE_CHECKING:
 
 TIMEOUT = 120_000
 FEW = {"points_per_side": 8, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2}
+
+
+@pytest.fixture(scope="session")
+def _libraries_set_aside() -> None:
+    """Let collections pass over what lives as long as the process, which takes them long."""
+    import sam2.build_sam  # noqa: F401 - and with it torch
+
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_old_windows(request, _libraries_set_aside) -> None:
+    """Take down what is left of earlier tests' windows here, in the window's own thread.
+
+    Python collects garbage in whichever thread happens to ask for memory. That is mostly a
+    run's worker, and there the icons and painters of a hundred closed windows crashed Qt
+    once in some runs of all tests.
+    """
+    if "make_napari_viewer" in request.fixturenames:
+        gc.collect()
 
 
 @pytest.fixture

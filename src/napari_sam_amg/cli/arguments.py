@@ -12,7 +12,7 @@ from napari_sam_amg.cli.streams import say
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, AmgParameters
 
-OutputFormat = Literal["png", "rle", "coco", "labels"]
+OutputFormat = Literal["png", "rle", "coco", "labels", "imagej", "geojson"]
 Segmentation = Literal["rle", "polygon"]
 
 # The form of the records is what --format says.
@@ -95,7 +95,9 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="png (the default): a folder for each image with 0.png, 1.png ... and "
         "metadata.csv. rle: one JSON file for each image with COCO run lengths. coco: one "
         "dataset, annotations.json, for all images. labels: one 16- or 32-bit label TIFF for "
-        "each image, where overlapping masks hide each other by --overlap.",
+        "each image, where overlapping masks hide each other by --overlap. imagej: one .zip of "
+        "ImageJ ROIs for each image. geojson: one .geojson file of outlines for each image, as "
+        "QuPath opens them.",
     )
     group.add_argument(
         "--convert-to-rle", action="store_true", help="The same as --format rle, as in amg.py."
@@ -105,6 +107,17 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="With --format coco: outlines instead of run lengths, for programs that read "
         "nothing else. Lossy.",
+    )
+    group.add_argument(
+        "--measure",
+        action="store_true",
+        help="Write a table besides, NAME.measurements.csv for each image: shape of each mask, "
+        "intensities of each channel, and the scores, by scikit-image's names.",
+    )
+    group.add_argument(
+        "--pixel-size",
+        metavar="UM",
+        help="With --measure: side of a pixel in micrometres; adds columns in um.",
     )
     group.add_argument(
         "--recursive", action="store_true", help="Take images in sub-folders too, mirroring them."

@@ -18,6 +18,9 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DESCRIPTION = 270
 _MOST_ENTRIES = 4096
 
+TABLE = ".measurements.csv"
+"""How the name of a table of measurements ends."""
+
 
 def is_result(path: Path, output_format: OutputFormat) -> bool:
     """Return whether what is at a path was written by a run.
@@ -26,7 +29,8 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
     ----------
     path : Path
         A folder for ``png``, else a file; for ``rle`` the list or the record beside it.
-    output_format : {"png", "rle", "coco", "labels"}
+    output_format : OutputFormat
+        What the run writes, besides tables of measurements.
 
     Returns
     -------
@@ -34,14 +38,19 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
         For ``png`` and ``rle`` True for results of amg.py too. False if nothing is there,
         or it cannot be read.
     """
+    if path.name.endswith(TABLE):
+        return _is_table(path)
     if output_format == "png":
         from napari_sam_amg.formats.png_folder import is_result_folder
 
         return is_result_folder(path)
     if output_format == "labels":
         return _is_label_image(path)
+    if output_format == "imagej":
+        return _is_roi_zip(path)
     content = _json(path)
-    return _is_rle(content) if output_format == "rle" else _is_dataset(content)
+    check = {"rle": _is_rle, "coco": _is_dataset, "geojson": _is_geojson}[output_format]
+    return check(content)
 
 
 def is_result_file(path: Path) -> bool:
@@ -49,10 +58,14 @@ def is_result_file(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
         return _is_label_image(path)
-    if suffix != ".json":
+    if suffix == ".zip":
+        return _is_roi_zip(path)
+    if path.name.endswith(TABLE):
+        return _is_table(path)
+    if suffix not in (".json", ".geojson"):
         return False
     content = _json(path)
-    return _is_rle(content) or _is_dataset(content)
+    return _is_rle(content) or _is_dataset(content) or _is_geojson(content)
 
 
 def foreign_files(folder: Path) -> list[str]:
@@ -89,6 +102,35 @@ def _is_dataset(content: Any) -> bool:
 
     info = content.get("info") if isinstance(content, dict) else None
     return isinstance(info, dict) and isinstance(info.get(KEY), dict)
+
+
+def _is_geojson(content: Any) -> bool:
+    from napari_sam_amg.formats.geojson import KEY
+
+    return isinstance(content, dict) and isinstance(content.get(KEY), dict)
+
+
+def _is_roi_zip(path: Path) -> bool:
+    import zipfile
+
+    from napari_sam_amg.formats.imagej import MARK
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == MARK
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
+
+
+def _is_table(path: Path) -> bool:
+    from napari_sam_amg.measurements import SHAPES
+
+    start = f"label,{SHAPES[0]},".encode("ascii")
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except (OSError, ValueError):
+        return False
 
 
 def _is_label_image(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -46,9 +47,13 @@ class Options:
     contrast : (float, float) or None
     parameters : dict
         Those of `AmgParameters` that were given.
-    output_format : {"png", "rle", "coco", "labels"}
+    output_format : OutputFormat
     segmentation : {"rle", "polygon"}
         How a COCO dataset holds masks.
+    measure : bool
+        Whether a table of measurements is written for each image.
+    pixel_size : float or None
+        Side of a pixel in micrometres, for the table.
     skip_existing, quiet, recursive : bool
     pattern : str or None
         Which files of a folder are taken.
@@ -67,6 +72,8 @@ class Options:
     parameters: dict[str, Any]
     output_format: OutputFormat
     segmentation: Segmentation
+    measure: bool
+    pixel_size: float | None
     skip_existing: bool
     quiet: bool
     recursive: bool
@@ -120,6 +127,8 @@ def parse(argv: Sequence[str]) -> Options:
         parameters=_parameters(values),
         output_format=output_format,
         segmentation="polygon" if values["polygons"] else "rle",
+        measure=values["measure"],
+        pixel_size=_pixel_size(values),
         skip_existing=values["skip_existing"],
         quiet=values["quiet"],
         recursive=values["recursive"],
@@ -202,6 +211,21 @@ def _value(name: str, text: Any) -> Any:
             except ValueError:
                 return text
     return text
+
+
+def _pixel_size(values: dict[str, Any]) -> float | None:
+    text = values["pixel_size"]
+    if text is None:
+        return None
+    if not values["measure"]:
+        raise ParameterError("--pixel-size needs --measure: it is for the table")
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < math.inf:
+        raise ParameterError(f"--pixel-size {text}: give a length in micrometres above 0")
+    return size
 
 
 def _max_pixels(text: str | None) -> int | None:

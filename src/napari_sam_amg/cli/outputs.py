@@ -8,11 +8,11 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam_amg.cli.existing import foreign_files, is_result
+from napari_sam_amg.cli.existing import TABLE, foreign_files, is_result
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from napari_sam_amg.cli.arguments import OutputFormat
     from napari_sam_amg.cli.inputs import Source
@@ -22,29 +22,38 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "png": ("",),
     "rle": (".json", ".run.json"),
     "labels": (".tif",),
+    "imagej": (".zip",),
+    "geojson": (".geojson",),
     "coco": (),
 }
 
 
-def targets(source: Source, *, output: Path, output_format: OutputFormat) -> tuple[Path, ...]:
-    """Return what a run writes for one image; nothing for a COCO dataset.
+def targets(
+    source: Source, *, output: Path, output_format: OutputFormat, measure: bool
+) -> tuple[Path, ...]:
+    """Return what a run writes for one image; of a COCO dataset nothing but the table.
 
     Parameters
     ----------
     source : Source
     output : Path
         Folder of the results.
-    output_format : {"png", "rle", "coco", "labels"}
+    output_format : OutputFormat
+    measure : bool
+        Whether a table of measurements is among it.
 
     Returns
     -------
     tuple of Path
-        The result itself comes first.
+        The result itself comes first, the table last.
     """
-    return tuple(output / (source.stem + suffix) for suffix in _SUFFIXES[output_format])
+    suffixes = (*_SUFFIXES[output_format], *((TABLE,) if measure else ()))
+    return tuple(output / (source.stem + suffix) for suffix in suffixes)
 
 
-def check_targets(sources: Iterable[Source], *, output: Path, output_format: OutputFormat) -> None:
+def check_targets(
+    sources: Iterable[Source], *, output: Path, output_format: OutputFormat, measure: bool
+) -> None:
     """Refuse a run whose results would destroy each other, an image or foreign files.
 
     Parameters
@@ -52,7 +61,9 @@ def check_targets(sources: Iterable[Source], *, output: Path, output_format: Out
     sources : iterable of Source
     output : Path
         Folder of the results.
-    output_format : {"png", "rle", "coco", "labels"}
+    output_format : OutputFormat
+    measure : bool
+        As for `targets`.
 
     Raises
     ------
@@ -65,7 +76,7 @@ def check_targets(sources: Iterable[Source], *, output: Path, output_format: Out
     images = {_key(source.path): source.path for source in sources}
     owners: dict[str, Source] = {}
     for source in sources:
-        written = targets(source, output=output, output_format=output_format)
+        written = targets(source, output=output, output_format=output_format, measure=measure)
         for target in written or (output / source.name,):
             key = _key(target)
             other = owners.setdefault(key, source)
@@ -113,13 +124,14 @@ def _check_nesting(owners: dict[str, Source], output: Path) -> None:
 
 
 def _check_existing(target: Path, output_format: OutputFormat) -> None:
+    table = target.name.endswith(TABLE)
     # Not the method of Path, which raises where a name is too long: writing says that.
     if not os.path.exists(target):
         return
     found = ""
     if os.path.isdir(target):
         found = ": it is a folder"
-        if output_format == "png":
+        if output_format == "png" and not table:
             try:
                 foreign = foreign_files(target)
             except OSError as error:
@@ -129,7 +141,7 @@ def _check_existing(target: Path, output_format: OutputFormat) -> None:
             if not foreign:
                 return
             found = f": it holds {', '.join(foreign[:3])}{' ...' if len(foreign) > 3 else ''}"
-    elif output_format != "png" and is_result(target, output_format):
+    elif (output_format != "png" or table) and is_result(target, output_format):
         return
     raise ParameterError(
         f"{target} would be replaced, but is not an earlier result{found}; choose another "
@@ -137,11 +149,27 @@ def _check_existing(target: Path, output_format: OutputFormat) -> None:
     )
 
 
-def is_done(source: Source, *, output: Path, output_format: OutputFormat) -> bool:
+def is_done(
+    source: Source,
+    *,
+    output: Path,
+    output_format: OutputFormat,
+    measure: bool,
+    finished: Collection[str] = (),
+) -> bool:
     """Return whether an image has a complete result from an earlier run.
 
     Results appear under their name only once they are complete; that a folder or a file of
     this name is there does not make it one.
+
+    Parameters
+    ----------
+    source, output, output_format, measure
+        As for `targets`.
+    finished : collection of str
+        Names of images that a COCO dataset holds.
     """
-    written = targets(source, output=output, output_format=output_format)
-    return bool(written) and all(is_result(target, output_format) for target in written)
+    if output_format == "coco" and source.name not in finished:
+        return False
+    written = targets(source, output=output, output_format=output_format, measure=measure)
+    return all(is_result(target, output_format) for target in written)

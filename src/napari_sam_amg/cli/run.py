@@ -120,6 +120,7 @@ def _prepare(options: Options) -> tuple[Sources, AutomaticMaskGenerator | None, 
     where: dict[str, Any] = {
         "output": options.output,
         "output_format": options.output_format,
+        "measure": options.measure,
     }
     check_targets(found.images, **where)
     if found.ignored:
@@ -131,9 +132,7 @@ def _prepare(options: Options) -> tuple[Sources, AutomaticMaskGenerator | None, 
     sources = tuple(
         source
         for source in found.images
-        if not (
-            options.skip_existing and (source.name in writer.finished or is_done(source, **where))
-        )
+        if not (options.skip_existing and is_done(source, **where, finished=writer.finished))
     )
     if len(sources) < len(found.images):
         skipped = len(found.images) - len(sources)
@@ -173,7 +172,7 @@ def _one(
     for text in (masks.provenance or {}).get("input", {}).get("notes", ()):
         report.note(f"{source.name}: {text}")
     with _uninterrupted():
-        writer.write(source, masks)
+        writer.write(source, masks, image)
     plural = "" if len(masks) == 1 else "s"
     return f"{len(masks)} mask{plural}, {time.perf_counter() - began:.1f} s"
 

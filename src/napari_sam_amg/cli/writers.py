@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_sam_amg.cli.outputs import DATASET, targets
 from napari_sam_amg.errors import ParameterError, ReadError, WriteError
@@ -12,6 +12,9 @@ from napari_sam_amg.errors import ParameterError, ReadError, WriteError
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
+
+    import numpy.typing as npt
+    import pandas as pd
 
     from napari_sam_amg.cli.inputs import Source
     from napari_sam_amg.cli.options import Options
@@ -27,8 +30,8 @@ class Writer(Protocol):
     def finished(self) -> Collection[str]:
         """Names of images that a shared file holds from an earlier run."""
 
-    def write(self, source: Source, masks: Masks) -> None:
-        """Write, or keep for a shared file, the masks of an image."""
+    def write(self, source: Source, masks: Masks, image: npt.NDArray[Any]) -> None:
+        """Write, or keep for a shared file, the masks of an image (HxW or HxWxC)."""
 
     def fail(self, source: Source) -> None:
         """Hear that an image has no new result: it keeps an earlier one."""
@@ -51,7 +54,7 @@ class FileWriter:
         self._options = options
         self._written: dict[tuple[int, int], Source] = {}
 
-    def write(self, source: Source, masks: Masks) -> None:
+    def write(self, source: Source, masks: Masks, image: npt.NDArray[Any]) -> None:
         """Write the masks of an image.
 
         Raises
@@ -63,7 +66,12 @@ class FileWriter:
         from napari_sam_amg import formats
 
         form = self._options.output_format
-        written = targets(source, output=self._options.output, output_format=form)
+        written = targets(
+            source,
+            output=self._options.output,
+            output_format=form,
+            measure=self._options.measure,
+        )
         for target in written:
             other = self._written.get(_identity(target) or (0, 0))
             if other is not None:
@@ -73,12 +81,21 @@ class FileWriter:
                 )
         target = written[0]
         target.parent.mkdir(parents=True, exist_ok=True)
+        table = None
+        if self._options.measure:
+            table = masks.measure(image, pixel_size=self._options.pixel_size)
         if form == "png":
             formats.write_png_folder(masks, target, overwrite=True)
         elif form == "rle":
             formats.write_rle_json(masks, target)
+        elif form == "imagej":
+            formats.write_imagej_rois(masks, target)
+        elif form == "geojson":
+            formats.write_geojson(masks, target, measurements=table)
         else:
             formats.write_labels(masks, target)
+        if table is not None:
+            _write_table(table, masks, written[-1])
         for target in written:
             identity = _identity(target)
             if identity is not None:
@@ -89,6 +106,14 @@ class FileWriter:
 
     def close(self, *, complete: bool) -> None:
         """Do nothing: everything is written."""
+
+
+def _write_table(table: pd.DataFrame, masks: Masks, path: Path) -> None:
+    """Write measurements, and what else is known of the masks."""
+    from napari_sam_amg import formats
+
+    features = masks.features
+    formats.write_table(table.join(features[[n for n in features if n not in table]]), path)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -116,6 +141,7 @@ class DatasetWriter:
     def __init__(self, options: Options) -> None:
         self._path: Path = options.output / DATASET
         self._segmentation = options.segmentation
+        self._measure, self._pixel_size = options.measure, options.pixel_size
         # None keeps the place of an image that failed.
         self._masks: dict[str, Masks | None] = {}
         self._continues = options.skip_existing and os.path.exists(self._path)
@@ -124,8 +150,12 @@ class DatasetWriter:
         self.finished: Collection[str] = frozenset(self._masks)
         self._is_new = False
 
-    def write(self, source: Source, masks: Masks) -> None:
-        """Keep the masks of an image."""
+    def write(self, source: Source, masks: Masks, image: npt.NDArray[Any]) -> None:
+        """Keep the masks of an image, and write the table of their measurements."""
+        if self._measure:
+            table = targets(source, output=self._path.parent, output_format="coco", measure=True)
+            table[0].parent.mkdir(parents=True, exist_ok=True)
+            _write_table(masks.measure(image, pixel_size=self._pixel_size), masks, table[0])
         self._masks[source.name] = masks
         self._is_new = True
 

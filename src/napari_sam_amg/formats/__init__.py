@@ -11,6 +11,9 @@ from napari_sam_amg._lazy import attach
 
 if TYPE_CHECKING:
     from napari_sam_amg.formats.coco import read_coco, write_coco
+    from napari_sam_amg.formats.csv_table import write_table
+    from napari_sam_amg.formats.geojson import write_geojson
+    from napari_sam_amg.formats.imagej import write_imagej_rois
     from napari_sam_amg.formats.images import read_image
     from napari_sam_amg.formats.label_tiff import (
         read_label_features,
@@ -30,9 +33,12 @@ _HOMES = {
     "read_png_folder": "png_folder",
     "read_rle_json": "rle_json",
     "write_coco": "coco",
+    "write_geojson": "geojson",
+    "write_imagej_rois": "imagej",
     "write_labels": "label_tiff",
     "write_png_folder": "png_folder",
     "write_rle_json": "rle_json",
+    "write_table": "csv_table",
 }
 
 __all__ = [
@@ -44,9 +50,12 @@ __all__ = [
     "read_png_folder",
     "read_rle_json",
     "write_coco",
+    "write_geojson",
+    "write_imagej_rois",
     "write_labels",
     "write_png_folder",
     "write_rle_json",
+    "write_table",
 ]
 
 __getattr__ = attach(__name__, _HOMES)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ReadError
+from napari_sam_amg.masks.outlines import loops, runs_clockwise
 
 if TYPE_CHECKING:
     from napari_sam_amg.masks.window import Window
@@ -22,7 +23,6 @@ _FARTHEST = 1_000_000
 _MOST_CROSSINGS = 2**24
 """Of a polygon's edges with rows of pixels; bounds time and memory."""
 
-_Vertex = tuple[int, int]
 _Box = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""
 
@@ -43,59 +43,8 @@ def to_polygons(window: Window, *, left: int, top: int) -> list[list[float]]:
         For each part (connected over edges, not corners) x0, y0, x1, y1, … in pixels,
         0 being the outer edge of the first pixel. Holes are left out.
     """
-    leaving = _edges(window)
-    polygons = []
-    while leaving:
-        start = next(iter(leaving))
-        loop = _follow(leaving, start)
-        if _doubled_area(loop) > 0:
-            polygons.append([float(v) for x, y in loop for v in (x + left, y + top)])
-    return polygons
-
-
-def _edges(window: Window) -> dict[_Vertex, list[_Vertex]]:
-    """Return the edges between inside and outside, from corner to corner.
-
-    They run clockwise on the screen around the mask: inside lies to the right.
-    """
-    padded = np.pad(window, 1).astype(np.int8)
-    leaving: dict[_Vertex, list[_Vertex]] = {}
-    down = np.diff(padded, axis=0)[:, 1:-1]
-    across = np.diff(padded, axis=1)[1:-1]
-    for y, x in np.argwhere(down).tolist():
-        ends = ((x, y), (x + 1, y)) if down[y, x] > 0 else ((x + 1, y), (x, y))
-        leaving.setdefault(ends[0], []).append(ends[1])
-    for y, x in np.argwhere(across).tolist():
-        ends = ((x, y + 1), (x, y)) if across[y, x] > 0 else ((x, y), (x, y + 1))
-        leaving.setdefault(ends[0], []).append(ends[1])
-    return leaving
-
-
-def _follow(leaving: dict[_Vertex, list[_Vertex]], start: _Vertex) -> list[_Vertex]:
-    """Take one closed loop of edges out; return the corners where it turns."""
-    loop: list[_Vertex] = []
-    here, step = start, (0, 0)
-    while True:
-        ways = leaving.get(here, [])
-        # Where two parts touch at a corner, turning right stays on the same part.
-        right = (here[0] - step[1], here[1] + step[0])
-        if loop and here == start and right not in ways:
-            break
-        there = right if right in ways else ways[0]
-        ways.remove(there)
-        if not ways:
-            del leaving[here]
-        moved = (there[0] - here[0], there[1] - here[1])
-        if moved != step:
-            loop.append(here)
-        here, step = there, moved
-    begins_straight = (loop[1][0] - start[0]) * step[1] == (loop[1][1] - start[1]) * step[0]
-    return loop[1:] if begins_straight else loop
-
-
-def _doubled_area(loop: list[_Vertex]) -> int:
-    x, y = np.array(loop, dtype=np.int64).T
-    return int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+    found = filter(runs_clockwise, loops(window, left=left, top=top))
+    return [[float(value) for corner in loop for value in corner] for loop in found]
 
 
 def from_polygons(

@@ -309,6 +309,46 @@ class Masks(ScoredMasks, Sequence[Window]):
         mode = self.output_mode if output_mode is None else checked_mode(output_mode)
         return records(self.store, self.table, mode)
 
+    def measure(
+        self,
+        image: npt.ArrayLike | None = None,
+        *,
+        channel_names: Sequence[str] | None = None,
+        pixel_size: float | tuple[float, float] | None = None,
+        unit: str = "um",
+    ) -> pd.DataFrame:
+        """Measure shapes, and intensities in an image, of each mask with all its pixels.
+
+        Parameters
+        ----------
+        image : array, HxW or HxWxC, optional
+            What intensities are taken from, in its own values.
+        channel_names : sequence of str, optional
+            Of C channels; by default their numbers from 0.
+        pixel_size : float or (float, float), optional
+            Side of a pixel, or its height and width; adds columns in `unit`.
+        unit : str
+            What `pixel_size` is in.
+
+        Returns
+        -------
+        DataFrame
+            A row for each mask; ``label``, then columns of scikit-image's names and values:
+            see `measurements.measure`.
+
+        Raises
+        ------
+        ImageError
+            If the image has another shape than the masks'.
+        ParameterError
+            If channels and their names differ in number, or a size is not above 0.
+        """
+        from napari_sam_amg.measurements import measure
+
+        return measure(
+            self.store, image, channel_names=channel_names, pixel_size=pixel_size, unit=unit
+        )
+
     def to_coco(self, path: str | Path, *, file_name: str | None = None) -> None:
         """Write one COCO dataset that holds these masks.
 

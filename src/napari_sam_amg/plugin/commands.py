@@ -18,6 +18,20 @@ def features_table(viewer: napari.viewer.Viewer) -> None:
     show_features_table(viewer)
 
 
+def measure_masks(viewer: napari.viewer.Viewer) -> None:
+    """Measure the masks of the active Labels layer in every channel (Layers > Measure)."""
+    from napari.layers import Labels
+    from napari.utils.notifications import show_info
+
+    from napari_sam_amg.plugin.measuring import start_measuring
+
+    layer = viewer.layers.selection.active
+    if not isinstance(layer, Labels):
+        show_info("Choose a Labels layer, such as a run's masks.")
+        return
+    start_measuring(layer, viewer, show_info)
+
+
 def colour_by_feature(viewer: napari.viewer.Viewer) -> None:
     """Ask for a feature of the active Labels layer and colour it (Layers > Visualize)."""
     from magicgui.widgets import request_values

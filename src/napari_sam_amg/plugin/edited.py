@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Window = tuple[int, int, npt.NDArray[np.bool_]]
+Ids = npt.NDArray[np.int64]
 
 
 def masks_of_plane(
@@ -22,6 +23,15 @@ def masks_of_plane(
     masks: Masks | None,
     left_out: npt.NDArray[np.bool_] | None = None,
 ) -> Masks:
+    """Return the masks of `labelled_masks`."""
+    return labelled_masks(data, masks, left_out)[1]
+
+
+def labelled_masks(
+    data: npt.NDArray[Any],
+    masks: Masks | None,
+    left_out: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Ids, Masks]:
     """Turn a label image that a user may have edited into masks.
 
     Parameters
@@ -35,32 +45,40 @@ def masks_of_plane(
 
     Returns
     -------
+    ndarray, int64, N
+        The labels, rising.
     Masks
-        In the order of labels. A label whose pixels are as they were drawn gives the
+        N masks in the order of labels. A label whose pixels are as they were drawn gives the
         run's mask, with the pixels it lost to others and its scores, also where it is
         wholly hidden; a painted or new one gives its pixels as they are now, without
         scores; a label that was deleted gives none.
     """
     data = np.asarray(data)
     if masks is None or masks.shape != data.shape:
-        return _from_labels(data, np.unique(data[data > 0]))
+        present = np.unique(data[data > 0]).astype(np.int64)
+        return present, _from_labels(data, present)
     drawn = masks.to_labels()
     if left_out is not None and left_out.shape == drawn.shape:
         drawn[left_out] = 0
     differs = data != drawn
     if not differs.any():
-        return masks
+        return np.arange(1, len(masks) + 1), masks
     touched = set(np.unique(drawn[differs]).tolist()) | set(np.unique(data[differs]).tolist())
-    present = set(np.unique(data[data > 0]).tolist())
+    left = set(np.unique(data[data > 0]).tolist())
     kept = [label for label in range(1, len(masks) + 1) if label not in touched]
-    changed = sorted((touched & present) - {0})
+    changed = sorted((touched & left) - {0})
     new = _from_labels(data, np.array(changed, dtype=np.int64))
     old = masks[np.array(kept, dtype=np.int64) - 1]
-    return _merged(old, kept, new, changed)
+    return np.array(sorted(kept + changed), dtype=np.int64), _merged(old, kept, new, changed)
 
 
 def masks_of_layer(data: Any, meta: Mapping[str, Any]) -> list[tuple[str, Masks]]:
-    """Return the masks of each plane of a Labels layer, with a name for each.
+    """Return the names and masks of `labelled_masks_of_layer`."""
+    return [(name, masks) for name, _, masks in labelled_masks_of_layer(data, meta)]
+
+
+def labelled_masks_of_layer(data: Any, meta: Mapping[str, Any]) -> list[tuple[str, Ids, Masks]]:
+    """Return the masks of each plane of a Labels layer, with a name and the labels of each.
 
     Parameters
     ----------
@@ -86,14 +104,14 @@ def masks_of_layer(data: Any, meta: Mapping[str, Any]) -> list[tuple[str, Masks]
     long = [axis for axis, length in enumerate(shape) if length > 1]
     if isinstance(made, Masks) and [n for n in shape if n > 1] == [n for n in made.shape if n > 1]:
         plane = np.asarray(data).reshape(made.shape)
-        return [(name, masks_of_plane(plane, made, metadata.get(LEFT_OUT)))]
+        return [(name, *labelled_masks(plane, made, metadata.get(LEFT_OUT)))]
     if len(long) <= 2:
         kept = [shape[axis] for axis in long] if len(long) == 2 else list(shape[-2:])
-        return [(name, masks_of_plane(np.asarray(data).reshape(kept), None))]
+        return [(name, *labelled_masks(np.asarray(data).reshape(kept), None))]
     planes = []
     for index in np.ndindex(*shape[:-2]):
         number = "-".join(str(i) for i in index)
-        planes.append((f"{name}-{number}", masks_of_plane(np.asarray(data[index]), None)))
+        planes.append((f"{name}-{number}", *labelled_masks(np.asarray(data[index]), None)))
     return planes
 
 

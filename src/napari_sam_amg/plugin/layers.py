@@ -63,28 +63,34 @@ def layer_features(columns: Columns, pixel_area: float | None = None) -> pd.Data
 
 
 def pixel_area_um2(keywords: Mapping[str, Any], axes: Sequence[int]) -> float | None:
-    """Return the area of a pixel in square micrometres; None where units are unknown.
+    """Return the area of a pixel in square micrometres; see `pixel_sides_um`."""
+    sides = pixel_sides_um(keywords, axes)
+    return None if sides is None else sides[0] * sides[1]
+
+
+def pixel_sides_um(keywords: Mapping[str, Any], axes: Sequence[int]) -> tuple[float, float] | None:
+    """Return height and width of a pixel in micrometres; None where units are unknown.
 
     Parameters
     ----------
     keywords : mapping
         Of a layer: ``scale`` and ``units``, as napari has them or by their names.
     axes : sequence of int
-        Those of the plane.
+        The two of the plane.
     """
     import pint
 
     registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
-    area = 1.0
+    sides: list[float] = []
     for axis in axes:
         try:
             unit = registry.Unit(str(keywords["units"][axis]))
             length = registry.Quantity(float(keywords["scale"][axis]), unit).to("micrometer")
         except (pint.DimensionalityError, pint.UndefinedUnitError, AttributeError, KeyError):
             return None
-        length = length.magnitude
-        area *= abs(float(length))
-    return area
+        sides.append(abs(float(length.magnitude)))
+    height, width = sides
+    return height, width
 
 
 def colours(chosen: npt.NDArray[Any]) -> CyclicLabelColormap:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from magicgui.widgets import ComboBox, PushButton
+from qtpy.compat import isalive
 
 from napari_sam_amg.plugin.layers import number_features
+from napari_sam_amg.plugin.measuring import start_measuring
 from napari_sam_amg.plugin.section import Host, Section
 from napari_sam_amg.plugin.tuning import NESTING
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.layers import Labels
 
 _PLAIN = "each its own"
 
@@ -48,10 +51,18 @@ class Looks(Section):
             text="Features table",
             tooltip="<qt>Open napari's table of the masks' features.</qt>",
         )
-        self.rows = [self.nesting, self.colour_by, self.features_table]
+        self.measure = PushButton(
+            name="measure",
+            text="Measure",
+            tooltip="<qt>Shape of each mask and its intensity in every image layer that has the "
+            "same pixels, as columns of the features table. Masks count with all their pixels. "
+            "Other thresholds show other masks: measure them again.</qt>",
+        )
+        self.rows = [self.nesting, self.colour_by, (self.features_table, self.measure)]
         self.nesting.changed.connect(self._nesting_changed)
         self.colour_by.changed.connect(self._colour_changed)
         self.features_table.changed.connect(self._open_table)
+        self.measure.changed.connect(self._measure)
         host.result_changed.connect(self._update)
 
     def _update(self) -> None:
@@ -90,13 +101,32 @@ class Looks(Section):
         if known.size:
             self._host.say(f"{feature}: dark {known.min():.4g}, bright {known.max():.4g}.")
 
-    def _open_table(self) -> None:
+    def _shown(self) -> Labels | None:
+        """Return the layer with the masks, if there is one."""
         result = self._host.result
         if result is None or result.is_gone:
             self._host.say("There are no masks yet: press Run.")
+            return None
+        return result.layer
+
+    def _open_table(self) -> None:
+        layer = self._shown()
+        if layer is not None:
+            self._host.viewer.layers.selection.active = layer
+            show_features_table(self._host.viewer)
+
+    def _measure(self) -> None:
+        layer = self._shown()
+        if layer is None:
             return
-        self._host.viewer.layers.selection.active = result.layer
-        show_features_table(self._host.viewer)
+        self._host.say("Measuring ...")
+        start_measuring(layer, self._host.viewer, self._measured)
+
+    def _measured(self, text: str) -> None:
+        if not isalive(self.measure.native):  # type: ignore[no-untyped-call]
+            return  # the window was closed meanwhile
+        self._host.say(text)
+        self._update()
 
 
 def show_features_table(viewer: napari.viewer.Viewer) -> None:

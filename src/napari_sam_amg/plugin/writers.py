@@ -1,4 +1,4 @@
-"""napari's Save: Labels layers as a PNG folder or one COCO dataset."""
+"""napari's Save: Labels layers as masks, outlines or a table."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import WriteError
-from napari_sam_amg.plugin.edited import masks_of_layer
+from napari_sam_amg.plugin.edited import labelled_masks_of_layer, masks_of_layer
 from napari_sam_amg.plugin.placement import with_placement
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
     from napari_sam_amg.masks import Masks
 
 FullLayer = tuple[Any, dict[str, Any], str]
@@ -25,15 +29,84 @@ def write_png_folder(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """
     from napari_sam_amg.formats import write_png_folder as write
 
-    planes = masks_of_layer(data, meta)
-    if len(planes) != 1:
-        raise WriteError(
-            f"layer {meta.get('name')!r} has {len(planes)} planes: a PNG folder holds one; save "
-            "it as COCO JSON, which holds all"
-        )
+    _, masks = _only_plane(data, meta)
     if Path(path).is_file():
         raise WriteError(f"{path} is a file: give the name of a folder, which will be made")
-    write(with_placement(planes[0][1], _shape(data), meta), path, overwrite=True)
+    write(with_placement(masks, _shape(data), meta), path, overwrite=True)
+    return [str(path)]
+
+
+def _only_plane(data: Any, meta: dict[str, Any]) -> tuple[npt.NDArray[np.int64], Masks]:
+    """Return the labels and masks of a layer's plane."""
+    planes = labelled_masks_of_layer(data, meta)
+    if len(planes) != 1:
+        raise WriteError(
+            f"layer {meta.get('name')!r} has {len(planes)} planes, of which this format holds "
+            "one; save it as COCO JSON, which holds all"
+        )
+    return planes[0][1:]
+
+
+def write_imagej_rois(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write one Labels layer as a .zip of ImageJ ROIs; WriteError if it has several planes."""
+    from napari_sam_amg.formats import write_imagej_rois as write
+
+    write(_only_plane(data, meta)[1], path)
+    return [str(path)]
+
+
+def write_geojson(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write one Labels layer as GeoJSON for QuPath, with its features as measurements.
+
+    Raises
+    ------
+    WriteError
+        If the layer has several planes, or the file cannot be written.
+    """
+    from napari_sam_amg.formats import write_geojson as write
+
+    labels, masks = _only_plane(data, meta)
+    write(masks, path, measurements=_numbers(meta, labels))
+    return [str(path)]
+
+
+def _numbers(meta: dict[str, Any], labels: npt.NDArray[np.int64]) -> pd.DataFrame | None:
+    """Return the features of labels that are numbers, but for those that any mask has."""
+    import pandas as pd
+
+    table = pd.DataFrame(meta.get("features"))
+    if "index" not in table:
+        return None
+    numbers = table.set_index("index").select_dtypes(["number", "bool"]).astype(float)
+    numbers = numbers[~numbers.index.duplicated()]
+    known = ("label", "area", "predicted_iou", "stability_score")
+    return numbers.drop(columns=[n for n in numbers if n in known]).reindex(labels)
+
+
+def write_features(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write the features of one Labels layer, measurements among them, as CSV.
+
+    Raises
+    ------
+    WriteError
+        If the layer has no features, or the file cannot be written.
+    """
+    import pandas as pd
+
+    from napari_sam_amg.formats import write_table
+
+    table = pd.DataFrame(meta.get("features"))
+    if not len(table.columns):
+        raise WriteError(
+            f"layer {meta.get('name')!r} has no features: run Measure masks first "
+            "(Layers > Measure)"
+        )
+    if "index" in table:
+        table = table[table["index"] != 0]  # the background
+        if "label" in table:
+            table = table.drop(columns="label")
+        table = table.rename(columns={"index": "label"})
+    write_table(table, path)
     return [str(path)]
 
 

@@ -1,0 +1,38 @@
+"""Tables of masks as CSV."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam_amg.errors import WriteError
+from napari_sam_amg.formats.atomic import write_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_sam_amg.formats.atomic import AnyPath
+
+
+def write_table(table: pd.DataFrame, path: AnyPath) -> None:
+    """Write a table, such as that of `Masks.measure`, as CSV in UTF-8.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its index is left out.
+    path : path
+        The file.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written; what was there is as it was.
+    """
+    if not Path(path).name:
+        raise WriteError(f"{os.fspath(path)!r} is no name of a file; choose another")
+    # Names of channels and images come from anywhere: half a character must not stop a result.
+    content = table.to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace")
+    with write_file(path) as file:
+        file.write(content)

@@ -1,0 +1,186 @@
+"""Measurements of a Labels layer's masks in all channels, as features of the layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam_amg.errors import ImageError
+from napari_sam_amg.measurements import measure
+from napari_sam_amg.plugin.choice import image_layers
+from napari_sam_amg.plugin.edited import labelled_masks_of_layer
+from napari_sam_amg.plugin.layers import PREVIEW, PROVENANCE, pixel_sides_um
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari.viewer
+    import numpy.typing as npt
+    import pandas as pd
+    from napari.layers import Image, Labels
+    from napari.qt.threading import FunctionWorker
+
+    from napari_sam_amg.masks import Masks
+
+
+_OWN = ("index", "area")
+"""Features that are both a run's and a measurement's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What is to be measured, taken from the viewer in its own thread.
+
+    Attributes
+    ----------
+    labels : ndarray, int64, N
+        The labels of the masks.
+    masks : Masks
+        N masks.
+    channels : dict
+        Planes, HxW, by the names of their layers; they may be lazy.
+    pixel_size : (float, float) or None
+        Height and width of a pixel in micrometres.
+    """
+
+    labels: npt.NDArray[np.int64]
+    masks: Masks
+    channels: dict[str, Any]
+    pixel_size: tuple[float, float] | None
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each mask, ``index`` being its label."""
+        planes = [np.asarray(plane) for plane in self.channels.values()]
+        table = measure(
+            self.masks.store,
+            np.stack(planes, axis=-1) if planes else None,
+            channel_names=list(self.channels) if len(planes) > 1 else None,
+            pixel_size=self.pixel_size,
+        )
+        return table.drop(columns="label").assign(index=self.labels)
+
+
+def measurement(layer: Labels, viewer: napari.viewer.Viewer) -> Measurement:
+    """Say what is to be measured of a Labels layer; nothing is computed yet but its labels.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        Of a single plane.
+    viewer : napari.viewer.Viewer
+        Every image layer in it that has the same pixels gives a channel.
+
+    Raises
+    ------
+    ImageError
+        If the layer has several planes.
+    """
+    planes = labelled_masks_of_layer(layer.data, {"name": layer.name, "metadata": layer.metadata})
+    if len(planes) != 1:
+        raise ImageError(
+            f"layer {layer.name!r} has {len(planes)} planes: measure a layer of one plane"
+        )
+    _, labels, masks = planes[0]
+    shape = tuple(layer.data.shape)
+    long = [axis for axis, length in enumerate(shape) if length > 1]
+    axes = long if len(long) == 2 else list(range(len(shape) - 2, len(shape)))
+    keywords = {"scale": layer.scale, "units": layer.units}
+    channels: dict[str, Any] = {}
+    for image in image_layers(viewer):
+        if PREVIEW not in image.metadata:
+            channels |= _channels(image, shape, axes, layer)
+    return Measurement(labels, masks, channels, pixel_sides_um(keywords, axes))
+
+
+def _channels(
+    image: Image, shape: tuple[int, ...], axes: Sequence[int], layer: Labels
+) -> dict[str, Any]:
+    """Return the planes of an image layer on which a Labels layer of `shape` lies, by name."""
+    recorded = layer.metadata.get(PROVENANCE, {}).get("plane", {}).get("index")
+    for data in image.data if image.multiscale else [image.data]:
+        sides = tuple(data.shape[: image.ndim])
+        if len(sides) != len(shape) or any(sides[axis] != shape[axis] for axis in axes):
+            continue
+        index: list[int | slice] = [
+            slice(None) if axis in axes else 0 for axis in range(len(shape))
+        ]
+        for axis, length in enumerate(sides):
+            if axis not in axes and length > 1:
+                if recorded is None or len(recorded) != len(shape):
+                    return {}  # nothing says which of its planes
+                index[axis] = min(int(recorded[axis] or 0), length - 1)
+        plane = data[tuple(index)]
+        if image.rgb:
+            colours = ("red", "green", "blue")
+            return {f"{image.name} {name}": plane[..., i] for i, name in enumerate(colours)}
+        return {image.name: plane}
+    return {}
+
+
+def start_measuring(
+    layer: Labels, viewer: napari.viewer.Viewer, done: Callable[[str], object]
+) -> FunctionWorker[pd.DataFrame]:
+    """Measure in a worker thread; the features of the layer grow when it is done.
+
+    Parameters
+    ----------
+    layer, viewer
+        As for `measurement`.
+    done : callable
+        Called in the window's thread with a sentence that says what was done.
+
+    Raises
+    ------
+    ImageError
+        As `measurement`.
+    """
+    from napari.qt.threading import create_worker
+
+    what = measurement(layer, viewer)
+    # Whatever the user does meanwhile replaces the features: these are then of other masks.
+    before = layer.features
+
+    def finish(table: pd.DataFrame) -> None:
+        if not layer.features.equals(before):
+            done("The masks have changed while they were measured: press Measure again.")
+            return
+        layer.features = with_measurements(layer.features, table)
+        names = ", ".join(what.channels) or "no image: shapes only"
+        done(f"{len(table)} masks measured in {names}; see the features table.")
+
+    worker: FunctionWorker[pd.DataFrame] = create_worker(
+        what.table, _start_thread=False, _progress={"total": 0, "desc": "Measuring masks"}
+    )
+    worker.returned.connect(finish)
+    worker.errored.connect(lambda error: done(f"Not measured: {error}"))
+    worker.start()
+    return worker
+
+
+def with_measurements(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a layer's features with the columns of measurements, in rows of the same label.
+
+    Parameters
+    ----------
+    features : DataFrame
+        By napari's rules: ``index`` is the label, or else the row's number.
+    table : DataFrame
+        As `Measurement.table` returns it; its columns replace those of an earlier one.
+    """
+    import pandas as pd
+
+    known = features if "index" in features else features.assign(index=np.arange(len(features)))
+    # Labels that were painted have no row yet; the background is one of napari's.
+    rows = pd.DataFrame({"index": np.union1d(known["index"], np.append(table["index"], 0))})
+    kept = rows.merge(
+        known.drop(columns=[n for n in table if n in known and n not in _OWN]), "left"
+    )
+    new = rows.merge(table, "left", on="index")
+    # What the run said of a label that was painted over since is no longer so.
+    new["area"] = new["area"].fillna(kept.get("area", 0)).fillna(0).astype(int)
+    kept = kept.drop(columns="area", errors="ignore")
+    if "label" in kept:
+        kept["label"] = kept["index"]
+    return kept.merge(new, on="index")

@@ -1,0 +1,134 @@
+"""Measure: columns of the features of a Labels layer, of every channel, in a worker."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+from skimage.measure import regionprops_table
+
+from napari_sam_amg.errors import ImageError, WriteError
+from napari_sam_amg.plugin.measuring import measurement, start_measuring, with_measurements
+from napari_sam_amg.plugin.writers import write_features
+
+INTENSITIES = ("intensity_mean", "intensity_max")
+
+
+@pytest.fixture
+def measured(widget, wait, qtbot):
+    """The labels layer of a short run, and how to press Measure."""
+    widget.run()
+    wait(widget)
+
+    def press():
+        widget.measure.changed.emit(True)
+        qtbot.waitUntil(lambda: widget._panel.status.value != "Measuring ...", timeout=60_000)
+        return widget._panel.status.value
+
+    return widget, press
+
+
+def test_the_button(measured, viewer):
+    widget, press = measured
+    said = press()
+    layer, count = widget.labels_layer, len(widget.labels_layer.features) - 1
+    assert count > 2
+    assert said.startswith(f"{count} masks measured in cells")
+    table = layer.features
+    image = viewer.layers["cells"].data
+    for row, mask in enumerate(widget.result.masks, start=1):
+        expected = regionprops_table(
+            mask.astype(np.uint8), image, properties=("area", "perimeter", *INTENSITIES)
+        )
+        for name, value in expected.items():
+            assert table.loc[row, name] == value[0]
+        assert table.loc[row, "area_um2"] == pytest.approx(table.loc[row, "area"] / 4)
+    assert table["index"].tolist() == list(range(count + 1))
+    assert table.loc[0, "area"] == 0
+    assert "intensity_mean" in widget.colour_by.choices
+    columns = list(table)
+    press()  # again: no column twice
+    assert list(layer.features) == columns
+    # Live thresholds show other masks, of which nothing is known yet.
+    widget.pred_iou_thresh.value = 0.25
+    assert "intensity_mean" not in layer.features
+
+
+def test_without_a_result(widget):
+    widget.measure.changed.emit(True)
+    assert widget._panel.status.value == "There are no masks yet: press Run."
+
+
+def test_a_change_during_the_measuring_wins(measured, viewer, qtbot):
+    widget, _ = measured
+    said = []
+    worker = start_measuring(widget.labels_layer, viewer, said.append)
+    widget.labels_layer.features = pd.DataFrame({"index": [0, 1], "mine": [0, 5]})
+    qtbot.waitSignal(worker.finished, timeout=60_000).wait()
+    qtbot.waitUntil(lambda: bool(said))
+    assert "press Measure again" in said[0]
+    assert list(widget.labels_layer.features) == ["index", "mine"]
+
+
+def test_channels(viewer):
+    """Every image of the same pixels: lazy, colour, a plane of a stack; no others."""
+    rng = np.random.default_rng(5)
+    labels = np.zeros((1, 30, 40), dtype=int)
+    labels[0, 5:10, 5:12], labels[0, 20:25, 30:35] = 3, 7
+    stack = rng.integers(0, 99, (4, 30, 40))
+    viewer.add_image(da.from_array(stack), name="dapi")
+    viewer.add_image(stack * 2, name="gfp")
+    viewer.add_image(rng.integers(0, 99, (1, 30, 40, 3), dtype=np.uint8), name="he", rgb=True)
+    viewer.add_image(np.zeros((4, 30, 41)), name="wider")
+    viewer.add_image(np.zeros((30, 40)), name="flat")
+    where = {"napari_sam_amg": {"plane": {"index": [2, None, None]}}}
+    layer = viewer.add_labels(labels, metadata=where)
+    what = measurement(layer, viewer)
+    assert list(what.channels) == ["dapi", "gfp", "he red", "he green", "he blue"]
+    table = what.table()
+    assert table["index"].tolist() == [3, 7]
+    for row, number in enumerate((3, 7)):
+        inside = labels[0] == number
+        assert table["intensity_mean-dapi"][row] == stack[2][inside].mean()
+        assert table["intensity_max-gfp"][row] == 2 * stack[2][inside].max()
+    assert not [name for name in table if "_um" in name]
+    layer.metadata.clear()  # nothing says which plane
+    assert list(measurement(layer, viewer).channels) == ["he red", "he green", "he blue"]
+
+
+def test_painted_labels(viewer):
+    """Of labels that nobody ran a model for, and of one that was painted over since."""
+    data = np.zeros((20, 20), dtype=int)
+    data[2:6, 2:6], data[10:13, 10:15] = 2, 9
+    viewer.add_image(np.arange(400).reshape(20, 20), name="image")
+    features = pd.DataFrame({"index": [0, 2], "label": [0, 2], "area": [0, 99], "own": [0, 4]})
+    layer = viewer.add_labels(data, features=features)
+    table = with_measurements(layer.features, measurement(layer, viewer).table())
+    assert table["index"].tolist() == table["label"].tolist() == [0, 2, 9]
+    assert table["area"].tolist() == [0, 16, 15]
+    np.testing.assert_array_equal(table["own"], [0, 4, np.nan])
+    assert table["intensity_min"].tolist()[1:] == [2 * 20 + 2, 10 * 20 + 10]
+
+
+def test_several_planes_are_refused(viewer):
+    layer = viewer.add_labels(np.ones((3, 9, 9), dtype=int), name="stack")
+    with pytest.raises(ImageError, match="'stack' has 3 planes"):
+        measurement(layer, viewer)
+
+
+def test_the_table_as_csv(measured, tmp_path):
+    """What napari's Save writes of a layer is its features without the background."""
+    widget, press = measured
+    press()
+    path = tmp_path / "cells.csv"
+    assert widget.labels_layer.save(str(path), plugin="napari-sam-amg") == [str(path)]
+    found, table = pd.read_csv(path), widget.labels_layer.features
+    assert found["label"].tolist() == list(range(1, len(table)))
+    for name in ("area", "perimeter_um", "intensity_std", "predicted_iou"):
+        np.testing.assert_allclose(found[name], table[name][1:], rtol=1e-12)
+
+
+def test_a_layer_without_features(tmp_path):
+    with pytest.raises(WriteError, match="Measure masks first"):
+        write_features(str(tmp_path / "a.csv"), np.ones((3, 3)), {"name": "a", "features": {}})
