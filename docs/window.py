@@ -80,19 +80,25 @@ def dialog_taken(viewer: napari.Viewer, name: str) -> None:
 
 def main() -> None:
     """Make all pictures."""
+    from qtpy.QtWidgets import QScrollArea
+
     viewer, widget = opened(fluorescence)
     viewer.layers.selection.active = widget.labels_layer
     dialog_taken(viewer, "saving.png")
     viewer.layers.selection.active = widget.image_layer.value
     taken(viewer, "widget.png")
     viewer, widget = opened(tissue)
-    widget.colour_by.value = "area"
+    widget.measure.changed.emit(True)
+    wait(lambda: widget._panel.status.value != "Measuring ...")
+    widget.colour_by.value = "eccentricity"
     for group in widget._panel.groups.values():
         group.collapse(animate=False)
     widget._panel.groups["Show"].expand(animate=False)
     widget.features_table.changed.emit(True)
     wait(lambda: False, 1)
     viewer.reset_view()
+    rows = widget.native.findChild(QScrollArea)
+    rows.verticalScrollBar().setValue(rows.verticalScrollBar().maximum())
     taken(viewer, "tissue.png")
 
 

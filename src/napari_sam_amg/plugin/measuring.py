@@ -178,9 +178,11 @@ def with_measurements(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFra
         known.drop(columns=[n for n in table if n in known and n not in _OWN]), "left"
     )
     new = rows.merge(table, "left", on="index")
-    # What the run said of a label that was painted over since is no longer so.
-    new["area"] = new["area"].fillna(kept.get("area", 0)).fillna(0).astype(int)
-    kept = kept.drop(columns="area", errors="ignore")
     if "label" in kept:
         kept["label"] = kept["index"]
+    if "area" in kept:
+        # What the run said of a label that was painted over since is no longer so.
+        kept["area"] = new.pop("area").fillna(kept["area"]).astype(int)
+    else:
+        new["area"] = new["area"].fillna(0).astype(int)
     return kept.merge(new, on="index")
