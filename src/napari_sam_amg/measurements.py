@@ -205,8 +205,7 @@ def _sheets(
         rows, by_width = by_width[:count], by_width[count:]
         starts = below[:count] - heights[rows]
         labels = np.zeros((int(below[count - 1]), int(widths[rows[-1]])), dtype=np.int32)
-        channels = () if image is None else (image.shape[2],)
-        pixels = None if image is None else np.zeros((*labels.shape, *channels), image.dtype)
+        pixels = None if image is None else np.zeros((*labels.shape, image.shape[2]), image.dtype)
         for number, (row, start) in enumerate(zip(rows.tolist(), starts.tolist(), strict=True), 1):
             window = store.window(row)
             height, width = window.shape

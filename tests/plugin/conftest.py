@@ -30,8 +30,8 @@ def _no_old_windows(request, _libraries_set_aside) -> None:
     """Take down what is left of earlier tests' windows here, in the window's own thread.
 
     Python collects garbage in whichever thread happens to ask for memory. That is mostly a
-    run's worker, and there the icons and painters of a hundred closed windows crashed Qt
-    once in some runs of all tests.
+    run's worker, where hundreds of Qt objects of closed windows were taken down, icons among
+    them: not theirs to be in, and perhaps why a run of all tests once ended in Qt's crash.
     """
     if "make_napari_viewer" in request.fixturenames:
         gc.collect()

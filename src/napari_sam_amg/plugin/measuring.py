@@ -12,6 +12,7 @@ from napari_sam_amg.measurements import measure
 from napari_sam_amg.plugin.choice import image_layers
 from napari_sam_amg.plugin.edited import labelled_masks_of_layer
 from napari_sam_amg.plugin.layers import PREVIEW, PROVENANCE, pixel_sides_um
+from napari_sam_amg.plugin.placement import plane_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,8 +85,7 @@ def measurement(layer: Labels, viewer: napari.viewer.Viewer) -> Measurement:
         )
     _, labels, masks = planes[0]
     shape = tuple(layer.data.shape)
-    long = [axis for axis, length in enumerate(shape) if length > 1]
-    axes = long if len(long) == 2 else list(range(len(shape) - 2, len(shape)))
+    axes = plane_axes(shape)
     keywords = {"scale": layer.scale, "units": layer.units}
     channels: dict[str, Any] = {}
     for image in image_layers(viewer):

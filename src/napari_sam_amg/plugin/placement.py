@@ -54,12 +54,17 @@ def with_placement(masks: Masks, shape: Sequence[int], meta: Mapping[str, Any]) 
     if isinstance(recorded, dict) and len(recorded.get("index", ())) == len(shape):
         index = recorded["index"]
     else:
-        long = [axis for axis, length in enumerate(shape) if length > 1]
-        axes = long if len(long) == 2 else range(len(shape) - 2, len(shape))
+        axes = plane_axes(shape)
         index = [None if axis in axes else 0 for axis in range(len(shape))]
     placed = masks[np.arange(len(masks))]
     placed.provenance[PLANE] = {"index": index, **now}
     return placed
+
+
+def plane_axes(shape: Sequence[int]) -> list[int]:
+    """Return the two axes along which the only plane of a layer lies, from its data's shape."""
+    long = [axis for axis, length in enumerate(shape) if length > 1]
+    return long if len(long) == 2 else list(range(len(shape) - 2, len(shape)))
 
 
 def placement(masks: Masks) -> tuple[tuple[Any, ...], dict[str, Any]]:
