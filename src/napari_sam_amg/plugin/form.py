@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider, FloatSpinBox, LineEdit, SpinBox
 
 from napari_sam_amg.errors import ParameterError
-from napari_sam_amg.parameters import AmgParameters, limits
+from napari_sam_amg.parameters import AmgParameters, ParameterSet, limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +24,7 @@ _SLIDERS = (
     "box_nms_thresh",
     "crop_nms_thresh",
     "crop_overlap_ratio",
+    "min_overlap",
 )
 
 CHOICES = {
@@ -34,6 +35,8 @@ CHOICES = {
     "binary_mask": "images",
     "uncompressed_rle": "run lengths",
     "coco_rle": "COCO run lengths",
+    "interpolate": "by interpolation",
+    "leave_open": "not at all",
 }
 """What the choices of parameters are called in the window."""
 
@@ -43,6 +46,7 @@ NOTHING = {
     "scale": "a tile fills the input",
     "tile_size": "the whole image",
     "tile_halo": "an eighth of a tile",
+    "max_distance": "the median diameter",
 }
 """What stands in grey where nothing is written; elsewhere "no limit"."""
 
@@ -170,25 +174,30 @@ class GridsEdit(LineEdit):
         super().set_value(json.dumps(plain))
 
 
-def make_field(name: str, value: Any) -> BaseValueWidget[Any]:
+def make_field(
+    name: str, value: Any, *, model: type[ParameterSet] = AmgParameters, prefix: str = ""
+) -> BaseValueWidget[Any]:
     """Make the widget of one parameter.
 
     Parameters
     ----------
     name : str
-        Name of a field of `AmgParameters`.
+        Name of a field of `model`.
     value
         Its first value.
+    model : type of ParameterSet
+    prefix : str
+        What the widget's name begins with, before the parameter's.
 
     Returns
     -------
     BaseValueWidget
-        Named `name`, with the parameter's title, help and range.
+        With the parameter's title, help and range.
     """
-    field = AmgParameters.model_fields[name]
-    low, high, exclusive = limits(name)
+    field = model.model_fields[name]
+    low, high, exclusive = limits(name, model)
     common: dict[str, Any] = {
-        "name": name,
+        "name": prefix + name,
         "label": field.title,
         "tooltip": f"<qt>{field.description}</qt>",
         "value": value,

@@ -27,6 +27,7 @@ STAGES = {
     "encode": "encoding the image",
     "decode": "asking the model at the points",
     "select": "selecting masks",
+    "link": "linking slices and time points",
     "show": "showing the masks",
 }
 """What the stages of a run are called in the window."""
@@ -38,6 +39,7 @@ HINTS = {
     "encode": "try another device or a smaller region",
     "decode": "try fewer points per batch or another device",
     "select": "try a larger predicted IoU threshold, so that fewer masks are held",
+    "link": "press Link again with other settings: the masks of all slices are kept",
     "show": "what was found is kept: move a slider to show it again, or press Run",
 }
 """What to try when a stage failed."""
@@ -45,7 +47,14 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a run needs, read from the window before it begins."""
+    """Everything that a run needs, read from the window before it begins.
+
+    Attributes
+    ----------
+    at : mapping of int to int
+        Which plane along some axes of the layer was asked for; elsewhere that which the viewer
+        showed.
+    """
 
     plane: Plane
     model: str | Path
@@ -55,6 +64,7 @@ class Job:
     look: Look | None = None
     region: npt.NDArray[np.bool_] | None = None
     model_folder: Path | None = None
+    at: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -78,19 +78,24 @@ def pixel_sides_um(keywords: Mapping[str, Any], axes: Sequence[int]) -> tuple[fl
     axes : sequence of int
         The two of the plane.
     """
+    sides = lengths_um(keywords, axes)
+    return None if sides is None else (sides[0], sides[1])
+
+
+def lengths_um(keywords: Mapping[str, Any], axes: Sequence[int]) -> tuple[float, ...] | None:
+    """Return the distance of pixels along some axes, as `pixel_sides_um`."""
     import pint
 
     registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
-    sides: list[float] = []
+    lengths: list[float] = []
     for axis in axes:
         try:
             unit = registry.Unit(str(keywords["units"][axis]))
             length = registry.Quantity(float(keywords["scale"][axis]), unit).to("micrometer")
         except (pint.DimensionalityError, pint.UndefinedUnitError, AttributeError, KeyError):
             return None
-        sides.append(abs(float(length.magnitude)))
-    height, width = sides
-    return height, width
+        lengths.append(abs(float(length.magnitude)))
+    return tuple(lengths)
 
 
 def colours(chosen: npt.NDArray[Any]) -> CyclicLabelColormap:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -68,6 +68,8 @@ class Channel:
         How many of its last axes belong to a plane.
     contrast_limits, gamma
         As the layer shows it.
+    measured : dict
+        Limits of the stack that were found already, by the percentiles that they are.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Channel:
     plane_axes: int
     contrast_limits: Contrast
     gamma: float
+    measured: dict[Contrast, Contrast] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -137,13 +140,15 @@ class Look:
         kind = np.dtype(channel.stack.dtype)
         if kind.kind == "b" or (kind == np.uint8 and not profile.map_uint8):
             return None, 1.0  # these are seen as they are: slices agree already
-        low, high = stack_contrast(
-            channel.stack,
-            profile.percentiles,
-            plane_axes=channel.plane_axes,
-            should_stop=should_stop,
-        )
-        return (low, high if low < high else low + 1.0), 1.0
+        if profile.percentiles not in channel.measured:
+            low, high = stack_contrast(
+                channel.stack,
+                profile.percentiles,
+                plane_axes=channel.plane_axes,
+                should_stop=should_stop,
+            )
+            channel.measured[profile.percentiles] = (low, high if low < high else low + 1.0)
+        return channel.measured[profile.percentiles], 1.0
 
 
 def rgb_of(

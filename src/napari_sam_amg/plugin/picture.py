@@ -12,7 +12,7 @@ from napari_sam_amg.plugin.look import Brightness, Channel, Look, Stacked
 from napari_sam_amg.plugin.planes import Plane, displayed_plane, level_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import napari.layers
     import napari.viewer
@@ -31,6 +31,7 @@ def looked_at(
     brightness: Brightness = "plane",
     channels: int | str | None = None,
     colours: Sequence[napari.layers.Image | None] = (),
+    at: Mapping[int, int] | None = None,
 ) -> tuple[Plane, Look]:
     """Return the displayed plane of a layer, and how the model is to see it.
 
@@ -47,6 +48,8 @@ def looked_at(
         `colours`.
     colours : sequence of (layer or None)
         Layers for red, green and blue; None is black.
+    at : mapping of int to int, optional
+        As for `displayed_plane`.
 
     Raises
     ------
@@ -57,11 +60,11 @@ def looked_at(
     """
     if level is not None and not (layer.multiscale and 0 <= level < len(layer.data)):
         raise ParameterError(f"level={level}: layer {layer.name!r} has no such level")
-    plane = displayed_plane(layer, viewer, level)
+    plane = displayed_plane(layer, viewer, level, at)
     if channels is None:
         return plane, Look(brightness, (_channel(layer, level),))
     if channels == LAYERS:
-        return _of_layers(plane, viewer, level, brightness, colours)
+        return _of_layers(plane, viewer, level, brightness, colours, at)
     axis = int(channels)
     if layer.rgb or not 0 <= axis < layer.ndim or isinstance(plane.index[axis], slice):
         raise ParameterError(
@@ -83,6 +86,7 @@ def _of_layers(
     level: int | None,
     brightness: Brightness,
     colours: Sequence[napari.layers.Image | None],
+    at: Mapping[int, int] | None,
 ) -> tuple[Plane, Look]:
     chosen = [layer for layer in colours if layer is not None]
     if not chosen:
@@ -96,7 +100,7 @@ def _of_layers(
             continue
         if layer.rgb:
             raise ImageError(f"layer {layer.name!r} has colours already: choose grey layers")
-        other = displayed_plane(layer, viewer, level if layer.multiscale else None)
+        other = displayed_plane(layer, viewer, level if layer.multiscale else None, at)
         if other.shape != plane.shape or not _same_place(plane, other):
             raise ImageError(
                 f"layers {plane.name!r} ({_size(plane)}) and {layer.name!r} ({_size(other)}) do "

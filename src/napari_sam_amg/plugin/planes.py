@@ -11,6 +11,8 @@ from napari_sam_amg.errors import ImageError
 from napari_sam_amg.plugin.placement import transform_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import napari.layers
     import napari.viewer
     import numpy.typing as npt
@@ -102,9 +104,12 @@ def shown_axes(layer: napari.layers.Image, viewer: napari.viewer.Viewer) -> list
 
 
 def displayed_plane(
-    layer: napari.layers.Image, viewer: napari.viewer.Viewer, level: int | None = None
+    layer: napari.layers.Image,
+    viewer: napari.viewer.Viewer,
+    level: int | None = None,
+    at: Mapping[int, int] | None = None,
 ) -> Plane:
-    """Take the plane of `layer` that `viewer` shows; nothing is computed.
+    """Take the plane of `layer` that `viewer` shows, or one beside it; nothing is computed.
 
     Parameters
     ----------
@@ -113,6 +118,8 @@ def displayed_plane(
         Its axis order and slider positions say which plane.
     level : int, optional
         Of a multiscale layer; by default `default_level`.
+    at : mapping of int to int, optional
+        Which plane along some of the layer's axes, instead of where the viewer stands.
 
     Raises
     ------
@@ -129,20 +136,22 @@ def displayed_plane(
     factors = np.broadcast_to(factors, (layer.ndim,)).astype(float)
 
     shown = shown_axes(layer, viewer)
-    at = np.asarray(layer.world_to_data(viewer.dims.point)) / factors
+    at_level = np.asarray(layer.world_to_data(viewer.dims.point)) / factors
     last = np.asarray(data.shape[: layer.ndim]) - 1
+    for axis, number in (at or {}).items():
+        at_level[axis] = number
     for axis in set(range(layer.ndim)) - set(shown):
         if (
             not -0.5
-            <= at[axis] * factors[axis]
+            <= at_level[axis] * factors[axis]
             <= last[axis] * factors[axis] + factors[axis] - 0.5
         ):
             raise ImageError(
                 f"layer {layer.name!r} has no plane where the viewer stands: axis {axis} is at "
-                f"{at[axis]:.6g}, the layer has 0 to {last[axis]}; move the slider"
+                f"{at_level[axis]:.6g}, the layer has 0 to {last[axis]}; move the slider"
             )
     index: list[int | slice] = [
-        slice(None) if axis in shown else int(np.clip(round(float(at[axis])), 0, last[axis]))
+        slice(None) if axis in shown else int(np.clip(round(float(at_level[axis])), 0, last[axis]))
         for axis in range(layer.ndim)
     ]
     offset = np.array([0 if isinstance(i, slice) else i for i in index], dtype=float)

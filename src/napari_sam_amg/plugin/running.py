@@ -11,15 +11,17 @@ from qtpy.QtWidgets import QApplication
 from napari_sam_amg.errors import RunError, SamAmgError
 from napari_sam_amg.plugin.jobs import Control, Found, Job, Progress, fault
 from napari_sam_amg.plugin.reporting import Report
+from napari_sam_amg.plugin.stack_run import run_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from napari.qt.threading import GeneratorWorker
 
     from napari_sam_amg.masks import Proposals
     from napari_sam_amg.plugin.panel import Panel
     from napari_sam_amg.plugin.session import Session
+    from napari_sam_amg.plugin.stack_run import LinkedStack, StackJob
 
 
 class Runner:
@@ -75,24 +77,71 @@ class Runner:
         RunError
             If a run is on already.
         """
+        one = len(jobs) == 1 and not failed
+        if one:
+            return self.begin(
+                lambda control: self._session.run(jobs[0], control),
+                f"Masks of {jobs[0].plane.name}",
+                lambda result: self._deliver(jobs[0], lambda: self._found(jobs[0], result)),
+            )
+        return self.begin(
+            lambda control: self._session.run_all(jobs, control, failed),
+            f"Masks of {len(jobs)} images",
+            lambda count: self._say(f"Done: {count} images, {self._report.seconds:.0f} s."),
+        )
+
+    def start_stack(
+        self, stack: StackJob, show: Callable[[LinkedStack], object]
+    ) -> GeneratorWorker[Any, Any, Any]:
+        """Run all planes of a stack and link what is found; `show` is called with the result.
+
+        Raises
+        ------
+        RunError
+            If a run is on already.
+        """
+        return self.begin(
+            lambda control: run_stack(self._session, stack, control),
+            f"Stack {stack.first.plane.name}",
+            lambda result: self._deliver(stack.first, lambda: show(result)),
+        )
+
+    def begin(
+        self,
+        run: Callable[[Control], Generator[Progress | Found, None, Any]],
+        title: str,
+        done: Callable[[Any], object],
+    ) -> GeneratorWorker[Any, Any, Any]:
+        """Start a generator in a worker thread.
+
+        Parameters
+        ----------
+        run : callable
+            Makes the generator; it returns None if it was cancelled.
+        title : str
+            For napari's activity dock.
+        done : callable
+            Called in the window's thread with what the generator returned, unless it was
+            cancelled.
+
+        Raises
+        ------
+        RunError
+            If a run is on already.
+        """
         if self.worker is not None:
             raise RunError("a run is on already: cancel it first, or wait for its end")
         self._control = control = Control()
-        one = len(jobs) == 1 and not failed
-        worker = create_worker(
-            self._session.run if one else self._session.run_all,
-            *((jobs[0], control) if one else (jobs, control, failed)),
-            _start_thread=False,
-            _progress={
-                "total": 0,
-                "desc": f"Masks of {jobs[0].plane.name if one else f'{len(jobs)} images'}",
-            },
-        )
+
+        def steps() -> Generator[Progress | Found, None, Any]:  # napari asks for such a function
+            return (yield from run(control))
+
+        worker = create_worker(steps, _start_thread=False, _progress={"total": 0, "desc": title})
         self.worker = worker
         # napari's own ways to end a worker, such as closing its window, only set a flag.
         control.abandoned = lambda: bool(worker.abort_requested)
         worker.yielded.connect(self._yielded)
-        worker.returned.connect(lambda result: self._returned(jobs[0] if one else None, result))
+        worker.returned.connect(lambda result: self._returned(done, result))
         worker.errored.connect(lambda error: self._last_words(str(error)))
         worker.aborted.connect(lambda: self._last_words("Cancelled."))
         worker.finished.connect(self._ended)
@@ -144,24 +193,22 @@ class Runner:
             self._control.cancel(keep=False)
             return
         if isinstance(news, Found):
-            self._deliver(news.job, news.proposals)
+            self._deliver(news.job, lambda: self._found(news.job, news.proposals))
             return
         self._report.take(news)
 
-    def _returned(self, job: Job | None, result: Any) -> None:
+    def _returned(self, done: Callable[[Any], object], result: Any) -> None:
         self._report.end()
         if self._gone:
             return
         if result is None:
             self._say("Cancelled.")
-        elif job is not None:
-            self._deliver(job, result)
         else:
-            self._say(f"Done: {result} images, {self._report.seconds:.0f} s.")
+            done(result)
 
-    def _deliver(self, job: Job, proposals: Proposals) -> None:
+    def _deliver(self, job: Job, show: Callable[[], object]) -> None:
         try:
-            self._found(job, proposals)
+            show()
         except SamAmgError as error:
             self._say(str(error))
             raise

@@ -18,6 +18,8 @@ from napari_sam_amg.plugin.section import Host, Section
 from napari_sam_amg.plugin.thumbnail import Thumbnail
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import napari.layers
     import numpy as np
     import numpy.typing as npt
@@ -98,7 +100,7 @@ class Seeing(Section):
 
     def prepare(self, job: Job) -> Job:
         """Give a job the chosen pixels; another layer than the chosen one is seen alone."""
-        plane, look = self._looked_at(job.plane.layer)
+        plane, look = self._looked_at(job.plane.layer, job.at)
         return replace(job, plane=plane, look=look)
 
     # -- fields -----------------------------------------------------------------------
@@ -137,7 +139,9 @@ class Seeing(Section):
 
     # -- the picture ------------------------------------------------------------------
 
-    def _looked_at(self, layer: napari.layers.Image) -> tuple[Plane, Look]:
+    def _looked_at(
+        self, layer: napari.layers.Image, at: Mapping[int, int] | None = None
+    ) -> tuple[Plane, Look]:
         own = layer is self._host.image
         level: Any = self.level.value if own else _AUTOMATIC
         channels: Any = self.channels.value if own else _AS_IT_IS
@@ -148,6 +152,7 @@ class Seeing(Section):
             brightness=self.brightness.value,
             channels=None if channels == _AS_IT_IS else channels,
             colours=[field.value for field in self.colours],
+            at=at,
         )
 
     def _chosen(self) -> tuple[Plane, Look]:

@@ -16,10 +16,10 @@ from napari_sam_amg.plugin.layers import make_palette
 from napari_sam_amg.plugin.torch_import import prepare_torch_import
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from napari_sam_amg.engine import AutomaticMaskGenerator
-    from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.masks import Masks, Proposals
 
 
 class Session:
@@ -88,6 +88,37 @@ class Session:
         SamAmgError
             On any fault, never a RuntimeError: napari's workers swallow those.
         """
+        found, partial = yield from self.found(job, control)
+        if found is None and (partial is None or not control.keep):
+            return None
+        try:
+            if partial is not None:
+                return _ready(partial(), job, partial=True)
+            return _ready(found, job)
+        except Exception as error:
+            raise fault("select", job, error) from error
+
+    def found(
+        self, job: Job, control: Control, *, propose: bool = True
+    ) -> Generator[Progress, None, tuple[Any, Callable[[], Any] | None]]:
+        """Find all candidates of a job, or its masks alone.
+
+        Yields
+        ------
+        Progress
+
+        Returns
+        -------
+        Proposals or Masks or None
+            None if the run was stopped.
+        callable or None
+            Returns what had been found when it was stopped, if anything.
+
+        Raises
+        ------
+        SamAmgError
+            As `run`.
+        """
         began = time.monotonic()
         stage = "read"
         partial = None
@@ -111,7 +142,7 @@ class Session:
             stage = "encode"
             steps = generator.steps(
                 image,
-                propose=True,
+                propose=propose,
                 name=job.plane.name,
                 region=region,
                 should_stop=lambda: control.stopping,
@@ -119,7 +150,7 @@ class Session:
             first = time.monotonic()
             for step in steps:
                 if step.result is not None and not control.stopping:
-                    return _ready(step.result, job)
+                    return step.result, None
                 partial = step.partial
                 if control.stopping:
                     break
@@ -131,12 +162,7 @@ class Session:
             raise
         except Exception as error:
             raise fault(stage, job, error) from error
-        if partial is None or not control.keep:
-            return None
-        try:
-            return _ready(partial(), job, partial=True)
-        except Exception as error:
-            raise fault("select", job, error) from error
+        return None, partial
 
     def run_all(
         self, jobs: Sequence[Job], control: Control, failed: Sequence[str] = ()
@@ -188,11 +214,16 @@ class Session:
         return len(jobs)
 
 
-def _ready(found: Proposals, job: Job, *, partial: bool = False) -> Proposals:
-    """Complete what a run says of itself, and find what re-tuning would have to wait for."""
+def tell(found: Proposals | Masks, job: Job) -> None:
+    """Complete what a result says of how it was made."""
     found.provenance["plane"] = job.plane.provenance()
     if job.look is not None:
         found.provenance.update(job.look.provenance())
+
+
+def _ready(found: Proposals, job: Job, *, partial: bool = False) -> Proposals:
+    """Complete what a run says of itself, and find what re-tuning would have to wait for."""
+    tell(found, job)
     if partial:
         found.provenance["partial"] = True
     found.prepare()

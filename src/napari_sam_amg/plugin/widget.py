@@ -204,7 +204,7 @@ class AmgWidget(Container[Any]):
         """Unload the model and forget the encoder's output; results stay."""
         self._session.free_memory()
 
-    def _job(self, layer: Image | None) -> Job:
+    def _job(self, layer: Image | None, at: Mapping[int, int] | None = None) -> Job:
         from napari_sam_amg.plugin.jobs import Job
         from napari_sam_amg.plugin.planes import displayed_plane
         from napari_sam_amg.plugin.preferences import preferred_model_folder
@@ -212,7 +212,7 @@ class AmgWidget(Container[Any]):
         if layer is None:
             raise ImageError("there is no image layer: open an image first (File > Open)")
         try:
-            plane = displayed_plane(layer, self._viewer)
+            plane = displayed_plane(layer, self._viewer, at=at)
         except SamAmgError:
             raise
         except Exception as error:  # layers may compute anything
@@ -227,6 +227,7 @@ class AmgWidget(Container[Any]):
             precision=self.precision.value,
             parameters=dict(self.parameters),
             model_folder=preferred_model_folder(),
+            at=dict(at or {}),
         )
         for section in self._sections:
             job = section.prepare(job)

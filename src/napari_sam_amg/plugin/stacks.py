@@ -1,0 +1,202 @@
+"""Slices and time points: which axes they lie along, and how what is found is linked."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, PushButton
+
+from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.linking.parameters import LinkParameters, TrackParameters
+from napari_sam_amg.plugin.form import make_field
+from napari_sam_amg.plugin.layout import show_row
+from napari_sam_amg.plugin.planes import level_data, shown_axes
+from napari_sam_amg.plugin.section import Host, Section
+from napari_sam_amg.plugin.stack_layers import show_stack
+from napari_sam_amg.plugin.stack_run import StackJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from magicgui.widgets.bases import BaseValueWidget
+    from napari.layers import Image
+
+    from napari_sam_amg.parameters import ParameterSet
+    from napari_sam_amg.plugin.jobs import Job
+    from napari_sam_amg.plugin.stack_run import LinkedStack
+
+_NONE = "none"
+_NAMES = {"z": ("z", "depth", "slice", "slices"), "t": ("t", "time", "frame", "frames")}
+"""What axes are called; others are never taken for slices or time points."""
+
+
+class Stacks(Section):
+    """Runs over all slices and time points of the image, and links what is found."""
+
+    title = "Stack (z, t)"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self.z_axis = _axis_field(
+            "z_axis",
+            "Slices",
+            "Masks of the slices along this axis are linked into objects in three dimensions.",
+        )
+        self.t_axis = _axis_field(
+            "t_axis", "Time", "Objects are followed along this axis, and become tracks."
+        )
+        self.link = _fields(LinkParameters, "link_")
+        self.track = _fields(TrackParameters, "track_")
+        self.run_stack = PushButton(
+            name="run_stack_button",
+            text="Run stack",
+            tooltip="<qt>Find all objects in every slice and time point, and link them. What is "
+            "kept is decided by the thresholds as they are now.</qt>",
+        )
+        self.link_again = PushButton(
+            name="link_again",
+            text="Link again",
+            enabled=False,
+            tooltip="<qt>Link the masks of the last stack anew, with other settings; the model "
+            "is not asked again.</qt>",
+        )
+        self.rows = [self.z_axis, *self.link.values(), self.t_axis, *self.track.values()]
+        self.rows += [(self.run_stack, self.link_again)]
+        self._last: LinkedStack | None = None
+        self.z_axis.changed.connect(self._axes_changed)
+        self.t_axis.changed.connect(self._axes_changed)
+        self.run_stack.changed.connect(lambda: host.attempt(host.run_stack))
+        self.link_again.changed.connect(lambda: host.attempt(host.relink_stack))
+        host.image_changed.connect(self._image_changed)
+
+    # -- fields -----------------------------------------------------------------------
+
+    def laid_out(self) -> None:
+        """Offer the axes of the image."""
+        self._image_changed()
+
+    def _image_changed(self) -> None:
+        layer = self._host.image
+        axes = [] if layer is None else _axes(layer, self._host)
+        for field, role in ((self.z_axis, "z"), (self.t_axis, "t")):
+            named = [axis for name, axis in axes if name.split(" ")[0].lower() in _NAMES[role]]
+            before = field.value
+            choices: list[tuple[str, Any]] = [("none", _NONE), *axes]
+            with field.changed.blocked():
+                field.choices = choices
+                known = [axis for _, axis in axes]
+                field.value = (
+                    named[0] if named else before if before in known else _NONE
+                )
+        self._axes_changed()
+
+    def _axes_changed(self, _: object = None) -> None:
+        for field, fields in ((self.z_axis, self.link), (self.t_axis, self.track)):
+            for other in fields.values():
+                show_row(other, shown=field.value != _NONE)
+
+    # -- runs -------------------------------------------------------------------------
+
+    def job(self, make: Callable[[Image | None, Mapping[int, int]], Job]) -> StackJob:
+        """Return what is to be done for the whole stack.
+
+        Parameters
+        ----------
+        make : callable
+            Makes the job of one plane, from a layer and the plane's places along its axes.
+
+        Raises
+        ------
+        ParameterError
+            If no axis is chosen, or one twice.
+        SamAmgError
+            If a plane's job cannot be made.
+        """
+        layer = self._host.image
+        z, t = (None if f.value == _NONE else int(f.value) for f in (self.z_axis, self.t_axis))
+        if z is None and t is None:
+            raise ParameterError(
+                "no axis is chosen: say in Stack (z, t) along which axis slices or time points lie"
+            )
+        if z == t:
+            raise ParameterError("slices and time points cannot lie along the same axis")
+        if layer is None or (set(self._shown(layer)) & {z, t}):
+            raise ParameterError(
+                "the viewer shows the chosen axis: turn its axes so that a slice is displayed"
+            )
+        shape = level_data(layer).shape
+        lengths = [1 if axis is None else shape[axis] for axis in (t, z)]
+        jobs = []
+        for places in itertools.product(*map(range, lengths)):
+            at = {axis: n for axis, n in zip((t, z), places, strict=True) if axis is not None}
+            jobs.append(make(layer, at))
+        return StackJob(
+            tuple(jobs),
+            z=z,
+            t=t,
+            slices=lengths[1],
+            link=LinkParameters(**_values(self.link)),
+            track=TrackParameters(**_values(self.track)),
+        )
+
+    def again(self) -> LinkedStack:
+        """Return the last stack with the linking as it is set now; ParameterError if none."""
+        if self._last is None:
+            raise ParameterError("no stack was run yet: press Run stack")
+        job = replace(
+            self._last.job,
+            link=LinkParameters(**_values(self.link)),
+            track=TrackParameters(**_values(self.track)),
+        )
+        return replace(self._last, job=job)
+
+    def show(self, found: LinkedStack) -> None:
+        """Show what was found, and keep its masks for linking again."""
+        self._last = found
+        self.link_again.enabled = True
+        labels, tracks = show_stack(found, self._host.viewer)
+        what = "objects" if found.job.t is None else "tracks"
+        words = f"{len(found.linked)} {what} in {len(found.masks)} planes"
+        words += f" of {len(found.job.jobs)}" if found.partial else ""
+        if found.job.t is not None and tracks is None and len(found.linked):
+            words += "; no Tracks layer: napari asks for time in front of all other axes"
+        self._host.say(f"{words}, in layer {labels.name}.")
+
+    def _shown(self, layer: Image) -> list[int]:
+        return shown_axes(layer, self._host.viewer)
+
+
+def _axis_field(name: str, label: str, text: str) -> ComboBox:
+    return ComboBox(
+        name=name,
+        label=label,
+        choices=[("none", _NONE)],
+        tooltip=f"<qt>{text} It is chosen by itself only if the layer's axis labels say so.</qt>",
+    )
+
+
+def _fields(model: type[ParameterSet], prefix: str) -> dict[str, BaseValueWidget[Any]]:
+    """Make a field for each parameter, by its name."""
+    return {
+        name: make_field(name, value, model=model, prefix=prefix) for name, value in model()
+    }
+
+
+def _values(fields: Mapping[str, BaseValueWidget[Any]]) -> dict[str, Any]:
+    return {name: field.value for name, field in fields.items()}
+
+
+def _axes(layer: Image, host: Host) -> Iterable[tuple[str, int]]:
+    """Return the axes of a layer besides its plane's, with a name for each."""
+    shape = level_data(layer).shape
+    shown = shown_axes(layer, host.viewer)
+    found = []
+    for axis in range(layer.ndim):
+        if axis not in shown and shape[axis] > 1:
+            label = str(layer.axis_labels[axis])
+            # napari calls axes without a name -3, -2, -1.
+            name = f"axis {axis}" if label.lstrip("-").isdigit() else label
+            found.append((f"{name} ({shape[axis]})", axis))
+    return found
