@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from napari_sam_amg.engine import AutomaticMaskGenerator, Step
     from napari_sam_amg.errors import SamAmgError
     from napari_sam_amg.formats import read_coco, read_png_folder
+    from napari_sam_amg.linking import (
+        LinkParameters,
+        TrackParameters,
+        Tracks,
+        Volume,
+        link_and_track,
+        link_slices,
+        track_objects,
+    )
     from napari_sam_amg.masks import Masks, Proposals
     from napari_sam_amg.models import list_models, load_model
     from napari_sam_amg.parameters import AmgParameters
@@ -28,6 +37,13 @@ _HOMES = {
     "SamAmgError": "errors",
     "read_coco": "formats",
     "read_png_folder": "formats",
+    "LinkParameters": "linking",
+    "TrackParameters": "linking",
+    "Tracks": "linking",
+    "Volume": "linking",
+    "link_and_track": "linking",
+    "link_slices": "linking",
+    "track_objects": "linking",
     "Masks": "masks",
     "Proposals": "masks",
     "list_models": "models",
@@ -38,16 +54,23 @@ _HOMES = {
 __all__ = [
     "AmgParameters",
     "AutomaticMaskGenerator",
+    "LinkParameters",
     "Masks",
     "Proposals",
     "SamAmgError",
     "Step",
+    "TrackParameters",
+    "Tracks",
+    "Volume",
     "__version__",
     "formats",
+    "link_and_track",
+    "link_slices",
     "list_models",
     "load_model",
     "read_coco",
     "read_png_folder",
+    "track_objects",
 ]
 
 _load = attach(__name__, _HOMES)

@@ -24,11 +24,13 @@ from napari_sam_amg.errors import ParameterError
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 OverlapRule = Literal["smallest_on_top", "best_score_on_top", "largest_on_top", "discard_overlaps"]
-Group = Literal["objects", "points", "crops", "quality", "overlap", "size", "advanced"]
+Group = Literal[
+    "objects", "points", "crops", "quality", "overlap", "size", "advanced", "slices", "tracks"
+]
 PointGrid = tuple[tuple[float, float], ...]
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Turn NumPy scalars and arrays into Python objects; leave the rest alone."""
     tolist = getattr(value, "tolist", None)
     return tolist() if callable(tolist) else value
@@ -38,18 +40,19 @@ def _plain_grids(value: object) -> object:
     if value is None or isinstance(value, str | bytes | Mapping):
         return value
     try:
-        grids = [_plain(grid) for grid in value]  # type: ignore[attr-defined]
-        return tuple(tuple(tuple(_plain(p)) for p in grid) for grid in grids)  # type: ignore[attr-defined, arg-type]
+        grids = [plain(grid) for grid in value]  # type: ignore[attr-defined]
+        return tuple(tuple(tuple(plain(p)) for p in grid) for grid in grids)  # type: ignore[attr-defined, arg-type]
     except TypeError:
         return value
 
 
-_Int = Annotated[int, BeforeValidator(_plain)]
-_Float = Annotated[float, BeforeValidator(_plain)]
-_Bool = Annotated[bool, BeforeValidator(_plain)]
+_Int = Annotated[int, BeforeValidator(plain)]
+_Float = Annotated[float, BeforeValidator(plain)]
+_Bool = Annotated[bool, BeforeValidator(plain)]
 
 
-def _parameter(default: Any, group: Group, title: str, help_text: str, **limits: Any) -> Any:
+def parameter(default: Any, group: Group, title: str, help_text: str, **limits: Any) -> Any:
+    """Return the field of a parameter: default, group, title, help, and pydantic's limits."""
     return Field(
         default,
         title=title,
@@ -59,7 +62,28 @@ def _parameter(default: Any, group: Group, title: str, help_text: str, **limits:
     )
 
 
-class AmgParameters(BaseModel):
+class ParameterSet(BaseModel):
+    """Frozen, strictly typed parameters, whose refusals are in the user's words.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown (the nearest one is suggested) or a value is not allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        unknown = sorted(set(values) - set(type(self).model_fields))
+        if unknown:
+            raise ParameterError("; ".join(_unknown(name, type(self)) for name in unknown))
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ParameterError(_explain(error, type(self))) from None
+
+
+class AmgParameters(ParameterSet):
     """What to find, and what to keep of it.
 
     The first sixteen have the names, defaults and meaning of sam2 1.1.0's
@@ -73,9 +97,7 @@ class AmgParameters(BaseModel):
         If a name is unknown (the nearest one is suggested) or a value is not allowed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    points_per_side: _Int | None = _parameter(
+    points_per_side: _Int | None = parameter(
         32,
         "points",
         "Points per side",
@@ -86,7 +108,7 @@ class AmgParameters(BaseModel):
         ge=1,
         le=1024,
     )
-    points_per_batch: _Int = _parameter(
+    points_per_batch: _Int = parameter(
         64,
         "points",
         "Points per batch",
@@ -95,7 +117,7 @@ class AmgParameters(BaseModel):
         ge=1,
         le=65536,
     )
-    pred_iou_thresh: _Float = _parameter(
+    pred_iou_thresh: _Float = parameter(
         0.8,
         "quality",
         "Predicted IoU threshold",
@@ -105,7 +127,7 @@ class AmgParameters(BaseModel):
         ge=0.0,
         le=2.0,
     )
-    stability_score_thresh: _Float = _parameter(
+    stability_score_thresh: _Float = parameter(
         0.95,
         "quality",
         "Stability score threshold",
@@ -118,7 +140,7 @@ class AmgParameters(BaseModel):
         ge=0.0,
         le=1.0,
     )
-    stability_score_offset: _Float = _parameter(
+    stability_score_offset: _Float = parameter(
         1.0,
         "quality",
         "Stability score offset",
@@ -127,7 +149,7 @@ class AmgParameters(BaseModel):
         ge=0.0,
         le=1000.0,
     )
-    mask_threshold: _Float = _parameter(
+    mask_threshold: _Float = parameter(
         0.0,
         "advanced",
         "Mask threshold",
@@ -136,7 +158,7 @@ class AmgParameters(BaseModel):
         ge=-1000.0,
         le=1000.0,
     )
-    box_nms_thresh: _Float = _parameter(
+    box_nms_thresh: _Float = parameter(
         0.7,
         "overlap",
         "Duplicate threshold",
@@ -146,7 +168,7 @@ class AmgParameters(BaseModel):
         ge=0.0,
         le=1.0,
     )
-    crop_n_layers: _Int = _parameter(
+    crop_n_layers: _Int = parameter(
         0,
         "crops",
         "Crop layers",
@@ -156,7 +178,7 @@ class AmgParameters(BaseModel):
         ge=0,
         le=6,
     )
-    crop_nms_thresh: _Float = _parameter(
+    crop_nms_thresh: _Float = parameter(
         0.7,
         "crops",
         "Duplicate threshold between crops",
@@ -165,7 +187,7 @@ class AmgParameters(BaseModel):
         ge=0.0,
         le=1.0,
     )
-    crop_overlap_ratio: _Float = _parameter(
+    crop_overlap_ratio: _Float = parameter(
         512 / 1500,
         "crops",
         "Crop overlap",
@@ -175,7 +197,7 @@ class AmgParameters(BaseModel):
         ge=0.0,
         lt=1.0,
     )
-    crop_n_points_downscale_factor: _Int = _parameter(
+    crop_n_points_downscale_factor: _Int = parameter(
         1,
         "crops",
         "Fewer points in crops",
@@ -184,7 +206,7 @@ class AmgParameters(BaseModel):
         le=1024,
     )
     point_grids: Annotated[tuple[PointGrid, ...] | None, BeforeValidator(_plain_grids)] = (
-        _parameter(
+        parameter(
             None,
             "advanced",
             "Point grids",
@@ -192,7 +214,7 @@ class AmgParameters(BaseModel):
             "of (x, y) between 0 and 1, as shares of width and height.",
         )
     )
-    min_mask_region_area: _Int = _parameter(
+    min_mask_region_area: _Int = parameter(
         0,
         "size",
         "Smallest region",
@@ -200,30 +222,30 @@ class AmgParameters(BaseModel):
         "image; duplicates that appear by this are removed. 0 leaves masks as they are.",
         ge=0,
     )
-    output_mode: OutputMode = _parameter(
+    output_mode: OutputMode = parameter(
         "binary_mask",
         "advanced",
         "Form of the records",
         "How generate() returns masks: as images, as run lengths, or as COCO's compressed "
         "run lengths.",
     )
-    use_m2m: _Bool = _parameter(
+    use_m2m: _Bool = parameter(
         False,
         "advanced",
         "Refine masks",
         "Feed every mask back to the model once as a hint (mask to mask). Slower; can make "
         "outlines better.",
     )
-    multimask_output: _Bool = _parameter(
+    multimask_output: _Bool = parameter(
         True,
         "advanced",
         "Three masks per point",
         "Ask for three masks at each point (often whole, part and sub-part) instead of one.",
     )
-    min_area: _Int | None = _parameter(
+    min_area: _Int | None = parameter(
         None, "size", "Minimum area", "Keep masks of at least this many pixels.", ge=0
     )
-    max_area: _Int | None = _parameter(
+    max_area: _Int | None = parameter(
         None,
         "size",
         "Maximum area",
@@ -231,20 +253,20 @@ class AmgParameters(BaseModel):
         "an object.",
         ge=0,
     )
-    exclude_border: _Bool = _parameter(
+    exclude_border: _Bool = parameter(
         False,
         "size",
         "Exclude border",
         "Drop masks that touch the border of the image, whose size would be wrong.",
     )
-    overlap: OverlapRule = _parameter(
+    overlap: OverlapRule = parameter(
         "smallest_on_top",
         "overlap",
         "Where masks overlap",
         "Which mask a pixel is shown as in a label image when several cover it. Files that "
         "hold masks one by one are not affected: they keep every pixel.",
     )
-    object_diameter: _Float | None = _parameter(
+    object_diameter: _Float | None = parameter(
         None,
         "objects",
         "Object diameter",
@@ -255,7 +277,7 @@ class AmgParameters(BaseModel):
         ge=1.0,
         le=20_000.0,
     )
-    scale: _Float | None = _parameter(
+    scale: _Float | None = parameter(
         None,
         "objects",
         "Scale",
@@ -265,7 +287,7 @@ class AmgParameters(BaseModel):
         ge=0.01,
         le=64.0,
     )
-    tile_size: _Int | None = _parameter(
+    tile_size: _Int | None = parameter(
         None,
         "objects",
         "Tile size",
@@ -276,7 +298,7 @@ class AmgParameters(BaseModel):
         ge=16,
         le=65536,
     )
-    tile_halo: _Int | None = _parameter(
+    tile_halo: _Int | None = parameter(
         None,
         "objects",
         "Tile halo",
@@ -290,13 +312,7 @@ class AmgParameters(BaseModel):
     def __init__(self, **values: Any) -> None:
         if values.get("point_grids") is not None and "points_per_side" not in values:
             values["points_per_side"] = None
-        unknown = sorted(set(values) - set(type(self).model_fields))
-        if unknown:
-            raise ParameterError("; ".join(_unknown(name) for name in unknown))
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise ParameterError(_explain(error)) from None
+        super().__init__(**values)
 
     @model_validator(mode="after")
     def _check_together(self) -> AmgParameters:
@@ -361,13 +377,9 @@ def _check_grids(grids: tuple[PointGrid, ...], crop_n_layers: int) -> None:
                 )
 
 
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, AmgParameters.model_fields, n=1, cutoff=0.5)
-    advice = (
-        f"did you mean {near[0]!r}?"
-        if near
-        else "known are " + ", ".join(AmgParameters.model_fields)
-    )
+def _unknown(name: str, model: type[ParameterSet]) -> str:
+    near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.5)
+    advice = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(model.model_fields)
     return f"unknown parameter {name!r}: {advice}"
 
 
@@ -376,7 +388,7 @@ def _shorten(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[ParameterSet]) -> str:
     parts = []
     for problem in error.errors(include_url=False):
         message = problem["msg"].removeprefix("Value error, ")
@@ -386,12 +398,12 @@ def _explain(error: ValidationError) -> str:
             continue
         name = str(location[0])
         where = name + "".join(f"[{i}]" for i in location[1:] if isinstance(i, int))
-        parts.append(f"{where}={_shorten(problem['input'])}: {message}{_allowed(name)}")
+        parts.append(f"{where}={_shorten(problem['input'])}: {message}{_allowed(name, model)}")
     return "; ".join(dict.fromkeys(parts))
 
 
-def _allowed(name: str) -> str:
-    low, high, strict = limits(name)
+def _allowed(name: str, model: type[ParameterSet]) -> str:
+    low, high, strict = limits(name, model)
     if low is None and high is None:
         return ""
     if high is None or math.isinf(high):
@@ -399,13 +411,17 @@ def _allowed(name: str) -> str:
     return f" (allowed: {low} to {'below ' if strict else ''}{high})"
 
 
-def limits(name: str) -> tuple[float | None, float | None, bool]:
+def limits(
+    name: str, model: type[ParameterSet] = AmgParameters
+) -> tuple[float | None, float | None, bool]:
     """Return the range of a parameter.
 
     Parameters
     ----------
     name : str
         Name of a parameter.
+    model : type of ParameterSet
+        What it is a parameter of.
 
     Returns
     -------
@@ -417,7 +433,7 @@ def limits(name: str) -> tuple[float | None, float | None, bool]:
     low: float | None = None
     high: float | None = None
     exclusive = False
-    for item in AmgParameters.model_fields[name].metadata:
+    for item in model.model_fields[name].metadata:
         low = getattr(item, "ge", low)
         high = getattr(item, "le", high)
         if hasattr(item, "lt"):
@@ -425,9 +441,9 @@ def limits(name: str) -> tuple[float | None, float | None, bool]:
     return low, high, exclusive
 
 
-def group_of(name: str) -> Group:
+def group_of(name: str, model: type[ParameterSet] = AmgParameters) -> Group:
     """Return the group that a parameter is shown in."""
-    extra = AmgParameters.model_fields[name].json_schema_extra
+    extra = model.model_fields[name].json_schema_extra
     if not isinstance(extra, dict):
         raise TypeError(f"parameter {name} has no group")
     return extra["group"]  # type: ignore[return-value]
