@@ -19,6 +19,7 @@ from napari_sam_amg.plugin.scores import Scores
 from napari_sam_amg.plugin.seeing import Seeing
 from napari_sam_amg.plugin.settings import Settings
 from napari_sam_amg.plugin.sizing import Sizing
+from napari_sam_amg.plugin.stacks import Stacks
 from napari_sam_amg.plugin.tools import Tools
 from napari_sam_amg.plugin.where import Where
 from napari_sam_amg.sizes import resolved
@@ -37,7 +38,16 @@ if TYPE_CHECKING:
 BEFORE: tuple[type[Section], ...] = (Seeing, Where)
 """Parts of the form above the parameters: what is looked at."""
 
-AFTER: tuple[type[Section], ...] = (Diameter, Sizing, Scores, Areas, Looks, Clicks, Tools)
+AFTER: tuple[type[Section], ...] = (
+    Diameter,
+    Sizing,
+    Scores,
+    Areas,
+    Stacks,
+    Looks,
+    Clicks,
+    Tools,
+)
 """Parts of the form below the parameters: what is done with a result, and tools."""
 
 
@@ -51,6 +61,7 @@ class Parts:
     named: dict[str, Any]
     runner: Runner
     settings: Settings
+    stacks: Stacks
 
     def watch(self, native: QWidget, taken_out: Callable[[], None]) -> tuple[object, ...]:
         """Follow the viewer's layers and the dock; returns who does it, to be kept."""
@@ -90,4 +101,5 @@ def assemble(
     for name, value in preferred.items():
         named[name].value = value
     settings = Settings(panel, settings_changed)
-    return Parts(viewer, sections, panel, named, runner, settings)
+    stacks = next(section for section in after if isinstance(section, Stacks))
+    return Parts(viewer, sections, panel, named, runner, settings, stacks)

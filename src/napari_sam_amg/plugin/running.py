@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 from napari_sam_amg.errors import RunError, SamAmgError
 from napari_sam_amg.plugin.jobs import Control, Found, Job, Progress, fault
 from napari_sam_amg.plugin.reporting import Report
-from napari_sam_amg.plugin.stack_run import run_stack
+from napari_sam_amg.plugin.stack_run import relink, run_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -104,6 +104,16 @@ class Runner:
             lambda control: run_stack(self._session, stack, control),
             f"Stack {stack.first.plane.name}",
             lambda result: self._deliver(stack.first, lambda: show(result)),
+        )
+
+    def start_linking(
+        self, stack: LinkedStack, show: Callable[[LinkedStack], object]
+    ) -> GeneratorWorker[Any, Any, Any]:
+        """Link the masks of a stack that was run; otherwise as `start_stack`."""
+        return self.begin(
+            lambda control: relink(stack.job, stack.masks, control),
+            f"Linking {stack.job.first.plane.name}",
+            lambda result: self._deliver(stack.job.first, lambda: show(result)),
         )
 
     def begin(

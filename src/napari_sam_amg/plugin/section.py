@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import napari.viewer
     from magicgui.widgets.bases import BaseValueWidget
@@ -72,6 +72,15 @@ class Host(Protocol):
 
     def say(self, text: str) -> None:
         """Show a sentence in the status line."""
+
+    def attempt(self, run: Callable[[], object]) -> None:
+        """Do what was clicked; what goes wrong is said and shown."""
+
+    def run_stack(self) -> object:
+        """Start a run over all slices and time points; SamAmgError if it cannot start."""
+
+    def relink_stack(self) -> object:
+        """Link the masks of the last stack anew; SamAmgError if there are none."""
 
 
 class Section:

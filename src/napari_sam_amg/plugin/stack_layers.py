@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from napari_sam_amg.plugin.stack_run import LinkedStack, StackJob
 
 
+_MOST_AXES = 4
+"""Of a Tracks layer."""
+
+
 def show_stack(
     found: LinkedStack, viewer: napari.viewer.Viewer
 ) -> tuple[napari.layers.Labels, napari.layers.Tracks | None]:
@@ -34,7 +38,7 @@ def show_stack(
         Objects of a volume, or tracks, as 1 to N; its features have a row for each.
     tracks : napari.layers.Tracks or None
         None without time, without any track, or where napari cannot show them: it takes the
-        first axis for time.
+        first axis for time, and no more than three others.
     """
     job = found.job
     plane = job.first.plane
@@ -70,7 +74,7 @@ def placed(job: StackJob, labels: npt.NDArray[Any], ndim: int) -> npt.NDArray[An
 
 
 def _features(table: pd.DataFrame) -> pd.DataFrame:
-    columns = {name: column.to_numpy() for name, column in table.items()}
+    columns = {str(name): column.to_numpy() for name, column in table.items()}
     if "track_id" in columns:
         columns = {"label": columns["track_id"], **columns}
     return layer_features(columns)
@@ -88,7 +92,9 @@ def _tracks_axes(job: StackJob, ndim: int) -> list[int] | None:
     """Return the layer's axes that a Tracks layer shows, time first; None if it cannot be."""
     first = job.t or 0
     sheared = bool(first) and np.any(job.first.plane.keywords["shear"])
-    return None if sheared or set(range(first)) & set(job.axes) else list(range(first, ndim))
+    if sheared or set(range(first)) & set(job.axes) or ndim - first > _MOST_AXES:
+        return None
+    return list(range(first, ndim))
 
 
 def _add_tracks(

@@ -204,4 +204,6 @@ class _Clock:
         self._total = news.total or self._total
         done, whole = number * self._total + news.done, self._planes * self._total
         left = (now - self._first) / done * (whole - done) if done else float("nan")
-        return Progress(done, whole, news.stage, now - self._began, left, name)
+        # The model is there already: what takes time after its turn is the encoder.
+        stage = "encode" if number and news.stage == "load" else news.stage
+        return Progress(done, whole, stage, now - self._began, left, name)

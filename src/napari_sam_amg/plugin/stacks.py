@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, PushButton
+from magicgui.widgets import CheckBox, ComboBox, PushButton
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.linking.parameters import LinkParameters, TrackParameters
@@ -49,6 +49,14 @@ class Stacks(Section):
         )
         self.link = _fields(LinkParameters, "link_")
         self.track = _fields(TrackParameters, "track_")
+        self.same_brightness = CheckBox(
+            name="same_brightness",
+            text="Same brightness in all planes",
+            value=True,
+            tooltip="<qt>Where brightness is as in training: by percentiles of the whole stack, "
+            "so that slices with little in them stay dark. Otherwise by those of each plane, "
+            "such as for a series that fades.</qt>",
+        )
         self.run_stack = PushButton(
             name="run_stack_button",
             text="Run stack",
@@ -63,7 +71,7 @@ class Stacks(Section):
             "is not asked again.</qt>",
         )
         self.rows = [self.z_axis, *self.link.values(), self.t_axis, *self.track.values()]
-        self.rows += [(self.run_stack, self.link_again)]
+        self.rows += [self.same_brightness, (self.run_stack, self.link_again)]
         self._last: LinkedStack | None = None
         self.z_axis.changed.connect(self._axes_changed)
         self.t_axis.changed.connect(self._axes_changed)
@@ -87,9 +95,7 @@ class Stacks(Section):
             with field.changed.blocked():
                 field.choices = choices
                 known = [axis for _, axis in axes]
-                field.value = (
-                    named[0] if named else before if before in known else _NONE
-                )
+                field.value = named[0] if named else before if before in known else _NONE
         self._axes_changed()
 
     def _axes_changed(self, _: object = None) -> None:
@@ -131,7 +137,10 @@ class Stacks(Section):
         jobs = []
         for places in itertools.product(*map(range, lengths)):
             at = {axis: n for axis, n in zip((t, z), places, strict=True) if axis is not None}
-            jobs.append(make(layer, at))
+            job = make(layer, at)
+            if self.same_brightness.value and job.look and job.look.brightness == "plane":
+                job = replace(job, look=replace(job.look, brightness="stack"))
+            jobs.append(job)
         return StackJob(
             tuple(jobs),
             z=z,
@@ -161,7 +170,7 @@ class Stacks(Section):
         words = f"{len(found.linked)} {what} in {len(found.masks)} planes"
         words += f" of {len(found.job.jobs)}" if found.partial else ""
         if found.job.t is not None and tracks is None and len(found.linked):
-            words += "; no Tracks layer: napari asks for time in front of all other axes"
+            words += "; no Tracks layer: napari shows one for axes in the order t, (z,) y, x"
         self._host.say(f"{words}, in layer {labels.name}.")
 
     def _shown(self, layer: Image) -> list[int]:
@@ -179,9 +188,7 @@ def _axis_field(name: str, label: str, text: str) -> ComboBox:
 
 def _fields(model: type[ParameterSet], prefix: str) -> dict[str, BaseValueWidget[Any]]:
     """Make a field for each parameter, by its name."""
-    return {
-        name: make_field(name, value, model=model, prefix=prefix) for name, value in model()
-    }
+    return {name: make_field(name, value, model=model, prefix=prefix) for name, value in model()}
 
 
 def _values(fields: Mapping[str, BaseValueWidget[Any]]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class AmgWidget(Container[Any]):
         parts = assemble(self, self._session, self._found, self._settings_changed)
         self._sections, self._panel = parts.sections, parts.panel
         self._runner, self._settings = parts.runner, parts.settings
-        self._named = parts.named
+        self._named, self._stacks = parts.named, parts.stacks
         self.margins = (0, 0, 0, 0)
         # napari leaves room below a widget that does not want it.
         self.native.setSizePolicy(self._panel.native.sizePolicy())
@@ -70,8 +70,8 @@ class AmgWidget(Container[Any]):
 
     def _connect(self) -> None:
         self.image_layer.changed.connect(self._image_chosen)
-        self._panel.run_button.changed.connect(lambda: self._clicked(self.run))
-        self._panel.all_button.changed.connect(lambda: self._clicked(self.apply_to_all))
+        self._panel.run_button.changed.connect(lambda: self.attempt(self.run))
+        self._panel.all_button.changed.connect(lambda: self.attempt(self.apply_to_all))
         self._panel.cancel_button.changed.connect(lambda: self.cancel())
         self._panel.keep_button.changed.connect(lambda: self.cancel(keep=True))
 
@@ -196,6 +196,27 @@ class AmgWidget(Container[Any]):
             raise faults[0]
         return self._runner.start(jobs, [str(error) for error in faults])
 
+    def run_stack(self) -> GeneratorWorker[Any, Any, Any]:
+        """Start finding masks in all slices and time points of the image, and link them.
+
+        Which axes these lie along, and how they are linked, says the group Stack.
+
+        Returns
+        -------
+        GeneratorWorker
+            Already started.
+
+        Raises
+        ------
+        SamAmgError
+            As `run`, or if no axis is chosen.
+        """
+        return self._runner.start_stack(self._stacks.job(self._job), self._stacks.show)
+
+    def relink_stack(self) -> GeneratorWorker[Any, Any, Any]:
+        """Start linking the masks of the last stack anew, with the settings as they are."""
+        return self._runner.start_linking(self._stacks.again(), self._stacks.show)
+
     def cancel(self, keep: bool = False) -> None:
         """End the run that is on, if any; with `keep`, show what it has found so far."""
         self._runner.cancel(keep=keep)
@@ -238,7 +259,8 @@ class AmgWidget(Container[Any]):
         for section in self._sections:
             section.close()
 
-    def _clicked(self, run: Callable[[], object]) -> None:
+    def attempt(self, run: Callable[[], object]) -> None:
+        """Do what was clicked; what goes wrong is said and shown."""
         from napari.utils.notifications import show_error
 
         try:
