@@ -225,6 +225,7 @@ def test_linking_again_does_not_ask_the_model(quick, wait) -> None:
 def test_ending_early(quick, wait, qtbot, keep) -> None:
     widget = quick(SERIES, axis_labels=("t", "y", "x"))
     widget.held = 2
+    widget.track_min_length.value = 1
     widget.run_stack()
     qtbot.waitUntil(lambda: widget.asked == 2)
     widget.cancel(keep=keep)
