@@ -41,13 +41,32 @@ def test_equals_a_loop(seed):
 
 
 @pytest.mark.parametrize(("limit", "pairs"), [("_MOST_MEETING", 2), ("_MOST_PAIRS", 1)])
-def test_overlaps_of_very_many_boxes_are_not_kept(limit, pairs, monkeypatch):
+def test_of_very_many_boxes_the_best_are_compared(limit, pairs, monkeypatch):
     """The first two boxes share columns with the third, and only one of them overlaps it."""
     boxes = np.array([[0, 0, 9, 9], [11, 20, 19, 29], [5, 5, 15, 9]])
+    scores = np.array([0.9, 0.5, 0.7], dtype=np.float32)
     monkeypatch.setattr(nms, limit, pairs)
-    assert nms.Overlaps.of(boxes) is not None
+    assert nms.Overlaps.of(boxes, scores).knows(np.arange(3))
     monkeypatch.setattr(nms, limit, 0)
-    assert nms.Overlaps.of(boxes) is None
+    few = nms.Overlaps.of(boxes, scores)
+    assert [few.knows(np.array([row])) for row in range(3)] == [True, False, False]
+    assert not few.knows(np.array([0, 2]))
+
+
+@pytest.mark.parametrize("seed", range(scaled(100)))
+def test_those_that_were_compared_are_the_best(seed, monkeypatch):
+    rng = np.random.default_rng([12, seed])
+    corner = rng.integers(0, 60, (80, 2))
+    boxes = np.hstack([corner, corner + rng.integers(1, 12, (80, 2))])
+    scores = rng.random(80).astype(np.float32)
+    monkeypatch.setattr(nms, "_MOST_PAIRS", 40)
+    overlaps = nms.Overlaps.of(boxes, scores)
+    assert 0 < len(overlaps) <= 40
+    known = np.array([overlaps.knows(np.array([row])) for row in range(80)])
+    assert scores[known].min() > scores[~known].max()
+    rows = rng.permutation(np.flatnonzero(known))
+    kept = overlaps.suppress(rows, scores[rows], 0.2)
+    assert kept.tolist() == by_loop(boxes[rows], scores[rows], 0.2)
 
 
 @pytest.mark.parametrize(

@@ -100,31 +100,55 @@ class Overlaps:
     ----------
     boxes : ndarray, Nx4
         As for `suppress`.
+    rows : ndarray, int64, optional
+        Those that are compared, rising; by default all.
     """
 
-    def __init__(self, boxes: npt.NDArray[np.int64]) -> None:
-        corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
-        self._count = len(corners)
-        self._one, self._other, self._overlap = _overlapping(corners, 0.0)
+    def __init__(
+        self, boxes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        rows = np.arange(len(boxes)) if rows is None else rows
+        corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[rows]
+        one, other, self._overlap = _overlapping(corners, 0.0)
+        self._one, self._other = rows[one], rows[other]
+        self._known = np.zeros(len(boxes), dtype=np.bool_)
+        self._known[rows] = True
 
     @classmethod
-    def of(cls, boxes: npt.NDArray[np.int64]) -> Overlaps | None:
-        """Return them, or None if very many boxes overlap: it would take long, or much memory."""
+    def of(cls, boxes: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]) -> Overlaps:
+        """Compare as many of the boxes with the best scores as takes neither long nor much memory.
+
+        Parameters
+        ----------
+        boxes, scores
+            As for `suppress`.
+        """
+        order = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
         corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
-        if _banded(corners).meeting.sum() > _MOST_MEETING:
-            return None
-        overlaps = cls(boxes)
-        return overlaps if len(overlaps) <= _MOST_PAIRS else None
+        rows = np.arange(len(order))
+        while True:
+            if _banded(corners[rows]).meeting.sum() <= _MOST_MEETING:
+                overlaps = cls(boxes, rows)
+                if len(overlaps) <= _MOST_PAIRS:
+                    return overlaps
+            rows = np.sort(order[: len(rows) * 2 // 3])
 
     def __len__(self) -> int:
         return len(self._overlap)
 
+    def knows(self, rows: npt.NDArray[np.int64]) -> bool:
+        """Tell whether all these boxes were compared."""
+        return bool(self._known[rows].all())
+
     def suppress(
         self, rows: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], threshold: float
     ) -> npt.NDArray[np.int64]:
-        """Return the same as ``suppress(boxes[rows], scores, threshold)``; no row twice."""
+        """Return the same as ``suppress(boxes[rows], scores, threshold)``.
+
+        No row twice, and all of those that it `knows`.
+        """
         order = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
-        rank = np.full(self._count, -1, dtype=np.int64)
+        rank = np.full(len(self._known), -1, dtype=np.int64)
         rank[rows[order]] = np.arange(len(rows))
         much = self._overlap > threshold
         one, other = rank[self._one[much]], rank[self._other[much]]

@@ -110,7 +110,7 @@ class Proposals(ScoredMasks):
             self.store.prepare()
             # Each of sam2's crops would look through the pairs of all.
             if len(self.crop_boxes_all) == 1 or self.seam is not None:
-                self.overlaps = Overlaps.of(self.store.boxes)
+                self.overlaps = Overlaps.of(self.store.boxes, self.predicted_iou)
             self._prepared = True
 
     def cleaned(self, min_area: int) -> CleanedMasks:

@@ -93,7 +93,7 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
         places = suppress(source.boxes, (~changed).astype(np.float32), threshold)
         rows = keep("min_mask_region_area", rows[places])
     for step, wanted in _wishes(p).items():
-        good = wanted(source)[places]
+        good = wanted(source, places)
         rows, places = keep(step, rows[good]), places[good]
     return Selection(rows, source.take(places), removed, p.min_mask_region_area)
 
@@ -158,18 +158,18 @@ def _unique_between_crops(proposals: Proposals, rows: Rows, threshold: float) ->
 def _unique(
     proposals: Proposals, rows: Rows, scores: npt.NDArray[np.float32], threshold: float
 ) -> Rows:
-    if proposals.overlaps is not None:
+    if proposals.overlaps is not None and proposals.overlaps.knows(rows):
         return rows[proposals.overlaps.suppress(rows, scores, threshold)]
     return rows[suppress(proposals.store.boxes[rows], scores, threshold)]
 
 
-def _wishes(p: AmgParameters) -> dict[str, Callable[[MaskStore], npt.NDArray[np.bool_]]]:
-    """Say which masks of a store each parameter of size and place lets through."""
-    wishes: dict[str, Callable[[MaskStore], npt.NDArray[np.bool_]]] = {}
+def _wishes(p: AmgParameters) -> dict[str, Callable[[MaskStore, Rows], npt.NDArray[np.bool_]]]:
+    """Say which of some masks of a store each parameter of size and place lets through."""
+    wishes: dict[str, Callable[[MaskStore, Rows], npt.NDArray[np.bool_]]] = {}
     if (least := p.min_area) is not None:
-        wishes["min_area"] = lambda store: store.areas >= least
+        wishes["min_area"] = lambda store, rows: store.areas[rows] >= least
     if (most := p.max_area) is not None:
-        wishes["max_area"] = lambda store: store.areas <= most
+        wishes["max_area"] = lambda store, rows: store.areas[rows] <= most
     if p.exclude_border:
-        wishes["exclude_border"] = lambda store: ~store.at_border
+        wishes["exclude_border"] = lambda store, rows: ~store.at_border[rows]
     return wishes

@@ -63,6 +63,7 @@ class MaskStore:
                 f"but there are {len(self._buffer)} bytes and {len(self.areas)} areas"
             )
         self._spans: Spans | None = None
+        self._boxes: npt.NDArray[np.int64] | None = None
         self.nesting: tuple[Nesting, npt.NDArray[np.int64]] | None = None
 
     @classmethod
@@ -147,10 +148,12 @@ class MaskStore:
 
     @property
     def boxes(self) -> npt.NDArray[np.int64]:
-        """sam2's boxes, int64 Nx4: x0, y0, x1, y1 in pixels, all inclusive."""
-        boxes = self.windows.copy()
-        boxes[:, 2:] += boxes[:, :2] - 1
-        return boxes
+        """sam2's boxes, int64 Nx4: x0, y0, x1, y1 in pixels, all inclusive; found once."""
+        if self._boxes is None:
+            boxes = self.windows.copy()
+            boxes[:, 2:] += boxes[:, :2] - 1
+            self._boxes = _frozen(boxes, np.int64)
+        return self._boxes
 
     @property
     def bboxes(self) -> npt.NDArray[np.int64]:
@@ -186,7 +189,7 @@ class MaskStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is found anew, and what belongs to other masks too."""
-        return {**self.__dict__, "_spans": None, "nesting": None}
+        return {**self.__dict__, "_spans": None, "_boxes": None, "nesting": None}
 
     def window(self, index: int) -> Window:
         """Return the pixels of one mask within its window, bool hxw."""
