@@ -29,20 +29,31 @@ class LinkParameters(ParameterSet):
         "slices",
         "Smallest overlap",
         "Masks of two slices can only belong to one object if they overlap by at least this "
-        "(intersection over union). Of all ways to link the masks one to one, the one with the "
+        "(intersection over union), across a gap of one slice by twice as much, of two by three "
+        "times, and so on. Of all ways to link the masks one to one, the one with the "
         "best overlaps is taken. Raise it when different objects, one above the other, come out "
         "as one.",
         ge=0.0,
         le=1.0,
     )
     max_gap: _Int = parameter(
-        1,
+        2,
         "slices",
         "Largest gap",
         "How many slices in a row an object may be missing from and still be one object. 0 "
         "links neighbouring slices only.",
         ge=0,
         le=100,
+    )
+    min_neck: _Float = parameter(
+        0.4,
+        "slices",
+        "Narrowest neck",
+        "Cut an object where its area is less than this share of the largest areas above and "
+        "below: there two touch, one above the other. Lower it for objects with a waist; 0 never "
+        "cuts.",
+        ge=0.0,
+        le=1.0,
     )
     fill_gaps: Filling = parameter(
         "interpolate",

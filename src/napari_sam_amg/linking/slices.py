@@ -10,6 +10,7 @@ import numpy as np
 from napari_sam_amg.errors import ImageError
 from napari_sam_amg.linking.filling import Placed, between
 from napari_sam_amg.linking.matching import Candidates, chains, renumbered
+from napari_sam_amg.linking.necks import without_necks
 from napari_sam_amg.linking.objects import Objects
 from napari_sam_amg.linking.overlap import overlap
 from napari_sam_amg.linking.parameters import LinkParameters
@@ -43,8 +44,9 @@ def link_slices(
     All links of the stack are chosen at once, each mask having at most one predecessor and one
     successor, also across gaps, such that the sum of their worth (IoU squared, less for gaps) is
     greatest. So the order of the slices does not matter, and a mask that merges two objects, or
-    is a part of one, is left out if the objects fit better without it. Masks that overlap or nest
-    are linked as they are: a nucleus and the cell around it become two objects.
+    is a part of one, is left out if the objects fit better without it. Then objects are cut at
+    necks, and short ones dropped. Masks that overlap or nest are linked as they are: a nucleus
+    and the cell around it become two objects.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def _steps(
         objects = Objects.of_store(masks.store)
         for gap, earlier in enumerate(reversed(recent)):
             one, other, iou = overlap(earlier, objects)
-            near = iou >= parameters.min_overlap
+            near = iou >= min(1.0, parameters.min_overlap * (gap + 1))
             links.add(
                 one[near] + starts[number - gap - 1],
                 other[near] + starts[number],
@@ -131,6 +133,9 @@ def _steps(
         recent.append(objects)
         yield LinkStep(number + 1, total, "compare")
     one, other = links.best()
+    areas = np.concatenate([masks.areas for masks in slices])
+    whole = without_necks(areas, one, other, parameters.min_neck)
+    one, other = one[whole], other[whole]
     labels, one, other = _numbered(slices, starts, one, other, parameters.min_extent)
     yield LinkStep(len(slices) + 1, total, "link")
     gaps = _Gaps(slices, starts, labels, one, other, parameters.fill_gaps == "interpolate")
