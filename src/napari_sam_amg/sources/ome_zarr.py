@@ -79,7 +79,7 @@ def open_ome_zarr(path: Path, *, axes: str | None, max_pixels: int) -> ImageSour
         path=path,
         axes=names,
         shape=shape,
-        dtype=np.dtype(array.dtype),
+        dtype=np.dtype(array.dtype).newbyteorder("="),
         reader=reader,
         pixel_size={axis: size for axis, size in sizes.items() if size is not None},
         time_step=step,
