@@ -131,6 +131,7 @@ def test_an_image_that_fails_keeps_its_earlier_result(
             "png": "a/metadata.csv",
             "rle": "a.json",
             "labels": "a.tif",
+            "ome-zarr": "a.ome.zarr/.zattrs",
             "imagej": "a.zip",
             "geojson": "a.geojson",
         }[form]

@@ -8,11 +8,12 @@ import re
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from napari_sam_amg import __version__
+from napari_sam_amg.cli.stack_arguments import add_run_arguments, add_stack_arguments
 from napari_sam_amg.cli.streams import say
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, AmgParameters
 
-OutputFormat = Literal["png", "rle", "coco", "labels", "imagej", "geojson"]
+OutputFormat = Literal["png", "rle", "coco", "labels", "ome-zarr", "imagej", "geojson"]
 Segmentation = Literal["rle", "polygon"]
 
 # The form of the records is what --format says.
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_files(parser.add_argument_group("images and results"))
+    add_stack_arguments(parser.add_argument_group("stacks and channels"))
     _add_model(parser.add_argument_group("model"))
     group = parser.add_argument_group("what to find and keep")
     for name in flagged_parameters():
@@ -81,7 +83,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         action="extend",
         nargs="+",
         metavar="PATH",
-        help="An image, a folder of images or a pattern such as 'scans/*.tif'; several too.",
+        help="An image, a folder of images or a pattern such as 'scans/*.tif'; several too. A "
+        "stack, an OME-Zarr folder or a plate of them is taken with all its planes.",
     )
     group.add_argument(
         "--output",
@@ -95,9 +98,11 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="png (the default): a folder for each image with 0.png, 1.png ... and "
         "metadata.csv. rle: one JSON file for each image with COCO run lengths. coco: one "
         "dataset, annotations.json, for all images. labels: one 16- or 32-bit label TIFF for "
-        "each image, where overlapping masks hide each other by --overlap. imagej: one .zip of "
-        "ImageJ ROIs for each image. geojson: one .geojson file of outlines for each image, as "
-        "QuPath opens them.",
+        "each image, where overlapping masks hide each other by --overlap; of a stack an "
+        "OME-TIFF. ome-zarr: the same labels as OME-Zarr, over a copy of the image. imagej: one "
+        ".zip of ImageJ ROIs for each image. geojson: one .geojson file of outlines for each "
+        "image, as QuPath opens them. Of a stack, labels and ome-zarr hold all planes, the others "
+        "have a result for each.",
     )
     group.add_argument(
         "--convert-to-rle", action="store_true", help="The same as --format rle, as in amg.py."
@@ -117,8 +122,10 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--pixel-size",
         metavar="UM",
-        help="With --measure: side of a pixel in micrometres; adds columns in um.",
+        help="Side of a pixel in micrometres, for tables and label images; by default what "
+        "OME-TIFF, OME-Zarr and ImageJ's files say of themselves.",
     )
+    add_run_arguments(group)
     group.add_argument(
         "--recursive", action="store_true", help="Take images in sub-folders too, mirroring them."
     )
@@ -133,7 +140,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-pixels",
         metavar="N",
-        help="Refuse images of more pixels than this, before they are read into memory.",
+        help="Refuse images with planes of more pixels than this, before they are read into "
+        "memory.",
     )
     group.add_argument(
         "--contrast",
@@ -156,12 +164,10 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--device",
-        default="auto",
         help="auto (the default: the GPU if there is one), cpu, cuda, cuda:1, mps.",
     )
     group.add_argument(
         "--precision",
-        default="exact",
         metavar="{exact,fast}",
         help="exact (the default) computes in float32; fast in bfloat16 where that is safe, "
         "and masks can differ slightly.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,12 @@ _MOST_ENTRIES = 4096
 TABLE = ".measurements.csv"
 """How the name of a table of measurements ends."""
 
+ZARR = ".ome.zarr"
+"""How the name of an OME-Zarr result ends."""
+
+SUMMARY = "summary.csv"
+"""Name of the table over all images."""
+
 
 def is_result(path: Path, output_format: OutputFormat) -> bool:
     """Return whether what is at a path was written by a run.
@@ -28,7 +35,8 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
     Parameters
     ----------
     path : Path
-        A folder for ``png``, else a file; for ``rle`` the list or the record beside it.
+        A folder for ``png`` and ``ome-zarr``, else a file; for ``rle`` the list or the
+        record beside it.
     output_format : OutputFormat
         What the run writes, besides tables of measurements.
 
@@ -41,9 +49,13 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
     if path.name.endswith(TABLE):
         return _is_table(path)
     if output_format == "png":
-        from napari_sam_amg.formats.png_folder import is_result_folder
+        from napari_sam_amg.formats.png_folder import is_result_folder as is_png_folder
 
-        return is_result_folder(path)
+        return is_png_folder(path)
+    if output_format == "ome-zarr":
+        from napari_sam_amg.formats import ome_zarr
+
+        return ome_zarr.is_result_folder(path)
     if output_format == "labels":
         return _is_label_image(path)
     if output_format == "imagej":
@@ -51,6 +63,11 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
     content = _json(path)
     check = {"rle": _is_rle, "coco": _is_dataset, "geojson": _is_geojson}[output_format]
     return check(content)
+
+
+def is_result_folder(path: Path) -> bool:
+    """Return whether a folder is the result of a run in any format of one folder an image."""
+    return is_result(path, "png") or is_result(path, "ome-zarr")
 
 
 def is_result_file(path: Path) -> bool:
@@ -69,9 +86,13 @@ def is_result_file(path: Path) -> bool:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """Return the names in a PNG folder's place that no run may replace, sorted."""
-    from napari_sam_amg.formats import atomic_folder, png_folder
+    """Return what no run may replace in the place of a result that is a folder, sorted."""
+    from napari_sam_amg.formats import atomic_folder, ome_zarr, png_folder
 
+    if folder.name.endswith(ZARR):
+        return atomic_folder.foreign_files(
+            folder, is_ours=ome_zarr.is_result_path, is_result=ome_zarr.is_result_folder
+        )
     return atomic_folder.foreign_files(
         folder, is_ours=png_folder.is_result_file, is_result=png_folder.is_result_folder
     )
@@ -125,20 +146,21 @@ def _is_roi_zip(path: Path) -> bool:
 def _is_table(path: Path) -> bool:
     from napari_sam_amg.measurements import SHAPES
 
-    start = f"label,{SHAPES[0]},".encode("ascii")
+    start = re.compile(rf"(t,)?(z,)?label,{SHAPES[0]},".encode("ascii"))
     try:
         with path.open("rb") as file:
-            return file.read(len(start)) == start
+            return start.match(file.read(32)) is not None
     except (OSError, ValueError):
         return False
 
 
 def _is_label_image(path: Path) -> bool:
     from napari_sam_amg.formats.label_tiff import _MARK
+    from napari_sam_amg.formats.ome_xml import CREATOR, HEAD
 
-    mark = _MARK.encode("ascii")
     try:
-        return _description(path, len(mark)) == mark
+        found = _description(path, HEAD)
+        return found.startswith(_MARK.encode("ascii")) or CREATOR.encode("ascii") in found
     except (OSError, ValueError, OverflowError, struct.error):
         return False
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam_amg.cli.existing import is_result, is_result_file
-from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.cli.existing import is_result_file, is_result_folder
+from napari_sam_amg.cli.source import Source, Sources
+from napari_sam_amg.errors import ImageError, ParameterError
+from napari_sam_amg.sources.ngff import images_in, is_ome_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,47 +28,6 @@ IMAGE_SUFFIXES = (
 )
 
 
-@dataclass(frozen=True)
-class Source:
-    """One image to work on.
-
-    Attributes
-    ----------
-    path : Path
-        Where it is.
-    name : str
-        Path within the folder that was given, with ``/``; the file's name if it was given
-        itself. Results are named after it.
-    """
-
-    path: Path
-    name: str
-
-    @property
-    def stem(self) -> str:
-        """The name without the last suffix, as amg.py names results."""
-        return os.path.splitext(self.name)[0]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What was found.
-
-    Attributes
-    ----------
-    images : tuple of Source
-        The images to work on.
-    ignored : tuple of Path
-        Files of folders that were left out as no images.
-    unreadable : tuple of (Path, str)
-        Folders that could not be looked into, and why.
-    """
-
-    images: tuple[Source, ...]
-    ignored: tuple[Path, ...] = ()
-    unreadable: tuple[tuple[Path, str], ...] = ()
-
-
 def find_images(
     inputs: Sequence[str], *, output: Path, recursive: bool = False, pattern: str | None = None
 ) -> Sources:
@@ -76,7 +36,8 @@ def find_images(
     Parameters
     ----------
     inputs : sequence of str
-        Files, folders, or patterns with ``*``, ``?``, ``[]`` and ``**``.
+        Files, folders, or patterns with ``*``, ``?``, ``[]`` and ``**``. OME-Zarr folders
+        are images, or collections of images, of which each is one.
     output : Path
         Where results go: what is in there is never taken for an image, unless it is a
         folder that was itself given.
@@ -102,7 +63,9 @@ def find_images(
     for given in inputs:
         path = Path(given)
         # Not the methods of Path, which raise where a name is too long.
-        if os.path.isdir(given):
+        if os.path.isdir(given) and is_ome_zarr(given):
+            found = _in_zarr(path, Path(os.path.abspath(given)).name)
+        elif os.path.isdir(given):
             refused: list[tuple[Path, str]] = []
             files = _files(path, output, recursive, refused)
             found = _in_folder(path, files, pattern, ignored)
@@ -128,8 +91,21 @@ def _nothing_in(
         return f"--input {path}: {folder} {why}: check that you may read it"
     what = f"file that matches {pattern!r}" if pattern else "image"
     advice = "" if recursive else "; add --recursive to look into its sub-folders"
-    suffixes = "" if pattern else f" ({' '.join(IMAGE_SUFFIXES)})"
+    suffixes = "" if pattern else f" ({' '.join(IMAGE_SUFFIXES)} or OME-Zarr)"
     return f"--input {path}: there is no {what} in this folder{suffixes}{advice}"
+
+
+def _in_zarr(folder: Path, name: str) -> list[Source]:
+    """Return the images of an OME-Zarr folder: itself, or those of a collection."""
+    try:
+        inside = images_in(folder)
+    except ImageError:
+        # What is wrong with it is said when it is opened, and the others are done.
+        inside = ["."]
+    return [
+        Source(folder / one, name if len(inside) == 1 else f"{name}/{one}", folder=True)
+        for one in inside
+    ]
 
 
 def _in_folder(
@@ -137,12 +113,15 @@ def _in_folder(
 ) -> list[Source]:
     found = []
     for path in files:
+        folder_image = os.path.isdir(path)
         wanted = (
             fnmatch.fnmatch(path.name, pattern)
             if pattern
-            else path.suffix.lower() in IMAGE_SUFFIXES
+            else folder_image or path.suffix.lower() in IMAGE_SUFFIXES
         )
-        if wanted and not is_result_file(path):
+        if wanted and folder_image:
+            found += _in_zarr(path, path.relative_to(folder).as_posix())
+        elif wanted and not is_result_file(path):
             found.append(Source(path, path.relative_to(folder).as_posix()))
         elif not wanted and not pattern:
             ignored.append(path)
@@ -158,7 +137,11 @@ def _files(
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         here = Path(parent)
-        folders[:] = [n for n in folders if recursive and not _is_passed_over(here / n, output)]
+        taken = [n for n in folders if not _is_passed_over(here / n, output)]
+        images = {n for n in taken if is_ome_zarr(here / n)}
+        folders[:] = [n for n in taken if recursive and n not in images]
+        for name in sorted(images):
+            yield here / name
         for name in names:
             if not _is_hidden(name):
                 yield here / name
@@ -170,7 +153,8 @@ def _matching(pattern: str, output: Path) -> list[Source]:
         base = base.parent
     found = []
     for given in glob.glob(pattern, recursive=True):
-        if not os.path.isfile(given):
+        folder_image = os.path.isdir(given) and is_ome_zarr(given)
+        if not folder_image and not os.path.isfile(given):
             continue
         # A pattern may go up again: results are named after where an image really is.
         name = os.path.normpath(Path(given).relative_to(base))
@@ -183,10 +167,14 @@ def _matching(pattern: str, output: Path) -> list[Source]:
         folders = [parent for parent in path.parents if parent != base and base in parent.parents]
         if not (
             _is_hidden(path.name)
-            or is_result_file(path)
-            or any(_is_passed_over(folder, output) for folder in folders)
+            or (_is_passed_over(path, output) if folder_image else is_result_file(path))
+            or any(_is_passed_over(folder, output) or is_ome_zarr(folder) for folder in folders)
         ):
-            found.append(Source(Path(given), Path(name).as_posix()))
+            found += (
+                _in_zarr(Path(given), Path(name).as_posix())
+                if folder_image
+                else [Source(Path(given), Path(name).as_posix())]
+            )
     if not found:
         raise ParameterError(f"--input {pattern}: no file matches this pattern")
     return sorted(found, key=lambda source: source.name)
@@ -201,5 +189,5 @@ def _is_passed_over(folder: Path, output: Path) -> bool:
     return (
         _is_hidden(folder.name)
         or os.path.abspath(folder) == os.path.abspath(output)
-        or is_result(folder, "png")
+        or is_result_folder(folder)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -19,10 +18,13 @@ from napari_sam_amg.cli.arguments import (
     kinds_of,
     with_flags,
 )
+from napari_sam_amg.cli.config import apply_config
 from napari_sam_amg.cli.grids import read_point_grids
+from napari_sam_amg.cli.values import to_max_pixels, to_pixel_size, to_range
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.intensity import check_contrast
 from napari_sam_amg.parameters import AmgParameters
+from napari_sam_amg.sources.axes import check_axes
 
 if TYPE_CHECKING:
     import argparse
@@ -53,12 +55,22 @@ class Options:
     measure : bool
         Whether a table of measurements is written for each image.
     pixel_size : float or None
-        Side of a pixel in micrometres, for the table.
+        Side of a pixel in micrometres, where the image's own is not to be used.
     skip_existing, quiet, recursive : bool
     pattern : str or None
         Which files of a folder are taken.
     max_pixels : int or None
-        Larger images are refused; None is the reader's own limit.
+        Images with larger planes are refused; None is the reader's own limit.
+    axes : str or None
+        Of stacks whose file has no names for them.
+    channel : str or None
+        Number or name of the channel that the model sees.
+    z, t : int or slice or None
+        Which planes of stacks are taken.
+    brightness : {"stack", "plane"}
+        What has one contrast where none is given.
+    summary : bool
+        Whether a table over all images is written.
     """
 
     action: Literal["run", "list", "download"]
@@ -79,6 +91,12 @@ class Options:
     recursive: bool
     pattern: str | None
     max_pixels: int | None
+    axes: str | None
+    channel: str | None
+    z: int | slice | None
+    t: int | slice | None
+    brightness: Literal["stack", "plane"]
+    summary: bool
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -97,6 +115,8 @@ def parse(argv: Sequence[str]) -> Options:
     ------
     ParameterError
         If a flag is unknown (the nearest one is named) or a value is not allowed.
+    ReadError
+        If the file of settings cannot be used.
     SystemExit
         After ``--help`` and ``--version``.
     """
@@ -115,25 +135,33 @@ def parse(argv: Sequence[str]) -> Options:
         missing = " and ".join(f"--{n}" for n in ("input", "output") if not values[n])
         raise ParameterError(f"{missing} missing: say which images, and where results go")
     output_format = _format(values)
+    settings = apply_config(values)
     return Options(
         action=action,
         inputs=tuple(values["input"] or ()),
         output=Path(values["output"] or "."),
         model=values["download"] or values["model_type"],
         checkpoint=None if values["checkpoint"] is None else Path(values["checkpoint"]),
-        device=values["device"],
-        precision=values["precision"],
+        device=values["device"] or "auto",
+        precision=values["precision"] or "exact",
         contrast=check_contrast(values["contrast"]) if values["contrast"] else None,
-        parameters=_parameters(values),
+        parameters=_parameters(values, settings),
         output_format=output_format,
         segmentation="polygon" if values["polygons"] else "rle",
         measure=values["measure"],
-        pixel_size=_pixel_size(values),
+        pixel_size=to_pixel_size(values, output_format),
         skip_existing=values["skip_existing"],
         quiet=values["quiet"],
         recursive=values["recursive"],
         pattern=values["glob"],
-        max_pixels=_max_pixels(values["max_pixels"]),
+        max_pixels=to_max_pixels(values["max_pixels"]),
+        axes=None if values["axes"] is None else _axes(values["axes"]),
+        channel=values["channel"],
+        z=to_range("--z", values["z"]),
+        t=to_range("--t", values["t"]),
+        # A contrast that is given leaves nothing to find.
+        brightness="plane" if values["brightness"] == "plane" else "stack",
+        summary=values["summary"],
     )
 
 
@@ -160,7 +188,7 @@ def _tidy(argument: str) -> str:
 
 
 def _unknown(rest: list[str], parser: argparse.ArgumentParser) -> str:
-    flags = re.findall(r"--[a-z][a-z0-9-]+", parser.format_help())
+    flags = re.findall(r"--[a-z][a-z0-9-]*", parser.format_help())
     parts = []
     for argument in rest:
         flag = argument.partition("=")[0]
@@ -184,13 +212,21 @@ def _format(values: dict[str, Any]) -> OutputFormat:
     return cast("OutputFormat", output_format)
 
 
-def _parameters(values: dict[str, Any]) -> dict[str, Any]:
+def _axes(text: str) -> str:
+    try:
+        return check_axes(text)
+    except ParameterError as error:
+        raise ParameterError(f"--{error}") from None
+
+
+def _parameters(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     given = {name: _value(name, values[name]) for name in flagged_parameters() if name in values}
     if "single_mask" in values:
         given["multimask_output"] = not values["single_mask"]
     try:
         if "point_grids" in given:
             given["point_grids"] = read_point_grids(given["point_grids"])
+        given = {**settings, **given}
         AmgParameters(**given)
     except ParameterError as error:
         raise ParameterError(with_flags(str(error))) from None
@@ -211,30 +247,3 @@ def _value(name: str, text: Any) -> Any:
             except ValueError:
                 return text
     return text
-
-
-def _pixel_size(values: dict[str, Any]) -> float | None:
-    text = values["pixel_size"]
-    if text is None:
-        return None
-    if not values["measure"]:
-        raise ParameterError("--pixel-size needs --measure: it is for the table")
-    try:
-        size = float(text)
-    except ValueError:
-        size = 0.0
-    if not 0 < size < math.inf:
-        raise ParameterError(f"--pixel-size {text}: give a length in micrometres above 0")
-    return size
-
-
-def _max_pixels(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ParameterError(f"--max-pixels {text}: give a whole number of at least 1")
-    return number

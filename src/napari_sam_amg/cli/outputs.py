@@ -8,14 +8,14 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam_amg.cli.existing import TABLE, foreign_files, is_result
+from napari_sam_amg.cli.existing import TABLE, ZARR, foreign_files, is_result
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from napari_sam_amg.cli.arguments import OutputFormat
-    from napari_sam_amg.cli.inputs import Source
+    from napari_sam_amg.cli.source import Source
 
 DATASET = "annotations.json"
 _SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -24,14 +24,22 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "labels": (".tif",),
     "imagej": (".zip",),
     "geojson": (".geojson",),
+    "ome-zarr": (ZARR,),
     "coco": (),
 }
+_FOLDERS = ("png", "ome-zarr")
+_TOGETHER = ("labels", "ome-zarr")
+
+
+def is_together(output_format: OutputFormat) -> bool:
+    """Return whether all planes of an image go into one result."""
+    return output_format in _TOGETHER
 
 
 def targets(
     source: Source, *, output: Path, output_format: OutputFormat, measure: bool
 ) -> tuple[Path, ...]:
-    """Return what a run writes for one image; of a COCO dataset nothing but the table.
+    """Return what a run writes for one image or plane; of a COCO dataset only the table.
 
     Parameters
     ----------
@@ -48,7 +56,11 @@ def targets(
         The result itself comes first, the table last.
     """
     suffixes = (*_SUFFIXES[output_format], *((TABLE,) if measure else ()))
-    return tuple(output / (source.stem + suffix) for suffix in suffixes)
+    return tuple(
+        # An OME-TIFF's result has not the mark of both.
+        output / ((source.stem.removesuffix(".ome") if end == ZARR else source.stem) + end)
+        for end in suffixes
+    )
 
 
 def check_targets(
@@ -89,7 +101,7 @@ def check_targets(
                 )
         for target in written:
             _check_existing(target, output_format)
-    if output_format == "png":
+    if output_format in _FOLDERS:
         _check_nesting(owners, output)
     if output_format == "coco":
         _check_existing(output / DATASET, output_format)
@@ -131,7 +143,7 @@ def _check_existing(target: Path, output_format: OutputFormat) -> None:
     found = ""
     if os.path.isdir(target):
         found = ": it is a folder"
-        if output_format == "png" and not table:
+        if output_format in _FOLDERS and not table:
             try:
                 foreign = foreign_files(target)
             except OSError as error:
@@ -141,7 +153,7 @@ def _check_existing(target: Path, output_format: OutputFormat) -> None:
             if not foreign:
                 return
             found = f": it holds {', '.join(foreign[:3])}{' ...' if len(foreign) > 3 else ''}"
-    elif (output_format != "png" or table) and is_result(target, output_format):
+    elif (output_format not in _FOLDERS or table) and is_result(target, output_format):
         return
     raise ParameterError(
         f"{target} would be replaced, but is not an earlier result{found}; choose another "

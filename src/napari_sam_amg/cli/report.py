@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from napari_sam_amg.cli.streams import is_terminal, say, warn
 
 if TYPE_CHECKING:
-    from napari_sam_amg.cli.inputs import Source
+    from napari_sam_amg.cli.source import Source
 
 
 class Report(Protocol):
@@ -144,6 +144,8 @@ def failure_line(source: Source, why: str) -> str:
     # A library may answer in many lines, and an error of ours begins with the name.
     text = " ".join(why.split())
     path = str(source.path)
+    if source.place:
+        return f"FAILED {path} ({source.place}): {text.removeprefix(path).lstrip(': ')}"
     return f"FAILED {text}" if text.startswith(path) else f"FAILED {path}: {text}"
 
 

@@ -1,77 +1,72 @@
-"""One writer for each output format; each hands on to `napari_sam_amg.formats`."""
+"""One writer for each kind of output; each hands on to `napari_sam_amg.formats`."""
 
 from __future__ import annotations
 
-import logging
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from napari_sam_amg.cli.outputs import DATASET, targets
-from napari_sam_amg.errors import ParameterError, ReadError, WriteError
+from napari_sam_amg.cli.outputs import is_together, targets
+from napari_sam_amg.errors import WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    import numpy.typing as npt
-    import pandas as pd
-
-    from napari_sam_amg.cli.inputs import Source
+    from napari_sam_amg.cli.found import Found
     from napari_sam_amg.cli.options import Options
-    from napari_sam_amg.masks import Masks
-
-log = logging.getLogger(__name__)
+    from napari_sam_amg.cli.plan import Image, Part
+    from napari_sam_amg.cli.source import Source
 
 
 class Writer(Protocol):
-    """Takes the masks of one image after the other."""
+    """Takes the masks of one plane after the other."""
 
     @property
     def finished(self) -> Collection[str]:
-        """Names of images that a shared file holds from an earlier run."""
+        """Names of results that a shared file holds from an earlier run."""
 
-    def write(self, source: Source, masks: Masks, image: npt.NDArray[Any]) -> None:
-        """Write, or keep for a shared file, the masks of an image (HxW or HxWxC)."""
+    def begin(self, image: Image, part: Part) -> None:
+        """Hear which planes follow."""
 
-    def fail(self, source: Source) -> None:
-        """Hear that an image has no new result: it keeps an earlier one."""
+    def add(self, found: Found) -> None:
+        """Take the masks of a plane."""
+
+    def write(self) -> None:
+        """Write the planes that were added since, or keep them for a shared file."""
+
+    def fail(self, result: Source) -> None:
+        """Hear that there is no new result: what was added is dropped, an earlier one kept."""
 
     def close(self, *, complete: bool) -> None:
         """Write what is shared; `complete` is False after an interruption."""
 
 
-class FileWriter:
-    """Writes a result for each image, replacing an earlier one as a whole.
+class Ledger:
+    """Knows what the run has written, so that no result takes the place of another.
 
     Parameters
     ----------
     options : Options
     """
 
-    finished: Collection[str] = ()
-
     def __init__(self, options: Options) -> None:
-        self._options = options
+        self._where = {
+            "output": options.output,
+            "output_format": options.output_format,
+            "measure": options.measure,
+        }
         self._written: dict[tuple[int, int], Source] = {}
 
-    def write(self, source: Source, masks: Masks, image: npt.NDArray[Any]) -> None:
-        """Write the masks of an image.
+    def claim(self, result: Source) -> tuple[Path, ...]:
+        """Return where a result goes, its folder made.
 
         Raises
         ------
         WriteError
-            If it cannot be written, or its target is the result of another image of this
-            run, as on a disk that does not tell capital letters from small ones.
+            If that is the result of another image of this run, as on a disk that does not
+            tell capital letters from small ones.
         """
-        from napari_sam_amg import formats
-
-        form = self._options.output_format
-        written = targets(
-            source,
-            output=self._options.output,
-            output_format=form,
-            measure=self._options.measure,
-        )
+        written = targets(result, **self._where)  # type: ignore[arg-type]
         for target in written:
             other = self._written.get(_identity(target) or (0, 0))
             if other is not None:
@@ -79,41 +74,16 @@ class FileWriter:
                     f"{target} is the result of {other.path} in this run: the disk takes their "
                     "names for the same. Rename one, or run them with different --output"
                 )
-        target = written[0]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        table = None
-        if self._options.measure:
-            table = masks.measure(image, pixel_size=self._options.pixel_size)
-        if form == "png":
-            formats.write_png_folder(masks, target, overwrite=True)
-        elif form == "rle":
-            formats.write_rle_json(masks, target)
-        elif form == "imagej":
-            formats.write_imagej_rois(masks, target)
-        elif form == "geojson":
-            formats.write_geojson(masks, target, measurements=table)
-        else:
-            formats.write_labels(masks, target)
-        if table is not None:
-            _write_table(table, masks, written[-1])
-        for target in written:
+        if written:
+            written[0].parent.mkdir(parents=True, exist_ok=True)
+        return written
+
+    def settle(self, result: Source) -> None:
+        """Hear that a result is written."""
+        for target in targets(result, **self._where):  # type: ignore[arg-type]
             identity = _identity(target)
             if identity is not None:
-                self._written[identity] = source
-
-    def fail(self, source: Source) -> None:
-        """Do nothing: an earlier result is where it was."""
-
-    def close(self, *, complete: bool) -> None:
-        """Do nothing: everything is written."""
-
-
-def _write_table(table: pd.DataFrame, masks: Masks, path: Path) -> None:
-    """Write measurements, and what else is known of the masks."""
-    from napari_sam_amg import formats
-
-    features = masks.features
-    formats.write_table(table.join(features[[n for n in features if n not in table]]), path)
+                self._written[identity] = result
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -125,86 +95,74 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
-class DatasetWriter:
-    """Collects all images and writes one COCO dataset at the end.
+class FileWriter:
+    """Writes a result for each plane, replacing an earlier one as a whole.
 
     Parameters
     ----------
     options : Options
-
-    Raises
-    ------
-    ParameterError
-        If the existing dataset, which is to be continued, cannot be read.
     """
 
+    finished: Collection[str] = ()
+
     def __init__(self, options: Options) -> None:
-        self._path: Path = options.output / DATASET
-        self._segmentation = options.segmentation
-        self._measure, self._pixel_size = options.measure, options.pixel_size
-        # None keeps the place of an image that failed.
-        self._masks: dict[str, Masks | None] = {}
-        self._continues = options.skip_existing and os.path.exists(self._path)
-        if self._continues:
-            self._masks.update(_existing(self._path))
-        self.finished: Collection[str] = frozenset(self._masks)
-        self._is_new = False
+        self._form = options.output_format
+        self._measure = options.measure
+        self._ledger = Ledger(options)
+        self._found: Found | None = None
 
-    def write(self, source: Source, masks: Masks, image: npt.NDArray[Any]) -> None:
-        """Keep the masks of an image, and write the table of their measurements."""
-        if self._measure:
-            table = targets(source, output=self._path.parent, output_format="coco", measure=True)
-            table[0].parent.mkdir(parents=True, exist_ok=True)
-            _write_table(masks.measure(image, pixel_size=self._pixel_size), masks, table[0])
-        self._masks[source.name] = masks
-        self._is_new = True
+    def begin(self, image: Image, part: Part) -> None:
+        """Forget what was added before."""
+        self._found = None
 
-    def fail(self, source: Source) -> None:
-        """Keep the place of an image whose earlier entry is to stay."""
-        self._masks[source.name] = None
+    def add(self, found: Found) -> None:
+        """Take the masks of a plane."""
+        self._found = found
 
-    def close(self, *, complete: bool) -> None:
-        """Write the dataset.
+    def write(self) -> None:
+        """Write the masks of the plane.
 
-        Images that failed have the entry that they had. After an interruption, an earlier
-        dataset of other content is left as it is: part of a run must not replace a whole one.
+        Raises
+        ------
+        WriteError
+            If it cannot be written, or its target is the result of another image of this run.
         """
         from napari_sam_amg import formats
 
-        if not self._is_new:
+        found, self._found = self._found, None
+        if found is None:
             return
-        if complete or self._continues or not os.path.exists(self._path):
-            failed = [name for name, masks in self._masks.items() if masks is None]
-            entries = self._masks | self._earlier(failed)
-            found = [(name, masks) for name, masks in entries.items() if masks is not None]
-            formats.write_coco(found, self._path, segmentation=self._segmentation)
+        written = self._ledger.claim(found.result)
+        masks, target = found.masks, written[0]
+        if self._form == "png":
+            formats.write_png_folder(masks, target, overwrite=True)
+        elif self._form == "rle":
+            formats.write_rle_json(masks, target)
+        elif self._form == "imagej":
+            formats.write_imagej_rois(masks, target)
+        else:
+            table = found.measured if self._measure else None
+            formats.write_geojson(masks, target, measurements=table)
+        if self._measure:
+            formats.write_table(found.table, written[-1])
+        self._ledger.settle(found.result)
 
-    def _earlier(self, names: list[str]) -> dict[str, Masks]:
-        from napari_sam_amg import formats
+    def fail(self, result: Source) -> None:
+        """Drop what was added: an earlier result is where it was."""
+        self._found = None
 
-        if not names or not os.path.exists(self._path):
-            return {}
-        try:
-            earlier = formats.read_coco(self._path)
-        except ReadError as error:
-            # Nobody can read it: the new results are worth more.
-            log.warning("no entry of an earlier run is kept: %s", error)
-            return {}
-        return {name: earlier[name] for name in names if name in earlier}
-
-
-def _existing(path: Path) -> dict[str, Masks]:
-    from napari_sam_amg import formats
-
-    try:
-        return dict(formats.read_coco(path))
-    except ReadError as error:
-        raise ParameterError(
-            f"--skip-existing cannot continue {path}: {error}; move it away or leave "
-            "--skip-existing out"
-        ) from error
+    def close(self, *, complete: bool) -> None:
+        """Do nothing: everything is written."""
 
 
 def choose_writer(options: Options) -> Writer:
     """Return the writer of the chosen format."""
-    return DatasetWriter(options) if options.output_format == "coco" else FileWriter(options)
+    if options.output_format == "coco":
+        from napari_sam_amg.cli.dataset import DatasetWriter
+
+        return DatasetWriter(options)
+    if is_together(options.output_format):
+        from napari_sam_amg.cli.stacks import StackWriter
+
+        return StackWriter(options)
+    return FileWriter(options)

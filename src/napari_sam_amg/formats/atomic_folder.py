@@ -1,4 +1,4 @@
-"""Flat folders that appear under their name whole, or not at all; see `atomic`."""
+"""Folders that appear under their name whole, or not at all; see `atomic`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def write_folder(path: AnyPath, *, is_ours: IsOurs, is_result: IsResult) -> Iterator[StagedFolder]:
-    """Write a flat folder that replaces `path` when the block is left without an error.
+    """Write a folder that replaces `path` when the block is left without an error.
 
     Parameters
     ----------
     path : path
         What to write; missing parents are made. An existing folder is replaced only if it
-        is empty, or `is_result` accepts it and all it holds are regular files whose names
-        `is_ours` accepts.
+        is empty, or `is_result` accepts it and all it holds are regular files that `is_ours`
+        accepts, by their paths within it, with ``/``.
     is_ours : callable
         Whether a file of this name may be deleted with the folder that it replaces.
     is_result : callable
@@ -79,29 +79,35 @@ class StagedFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._names: list[str] = []
+
+    @property
+    def path(self) -> Path:
+        """Where it is until it is complete: for libraries that write into folders."""
+        return self._path
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file."""
         with create(self._path / name) as file:
             file.write(data)
-        self._names.append(name)
 
     def sync(self) -> None:
         """Force all files to disk: at the end, which is faster than one by one."""
-        for name in self._names:
+        for name, _ in _files(self._path):
             descriptor = os.open(self._path / name, os.O_RDWR | getattr(os, "O_BINARY", 0))
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+        for parent, folders, _names in os.walk(self._path):
+            for folder in folders:
+                sync_folder(Path(parent) / folder)
         sync_folder(self._path)
 
 
 def foreign_files(
     folder: AnyPath, *, is_ours: IsOurs, is_result: IsResult | None = None
 ) -> list[str]:
-    """Return the names in a folder that must not be deleted, sorted.
+    """Return what is in a folder that must not be deleted, sorted paths within it.
 
     Parameters
     ----------
@@ -110,15 +116,25 @@ def foreign_files(
         As in `write_folder`. All files are foreign in a folder that is no result; None
         goes by the names alone, as is right for what has a temporary name of ours.
     """
-    with os.scandir(folder) as entries:
-        ours = {
-            entry.name: is_ours(entry.name) and entry.is_file(follow_symlinks=False)
-            for entry in entries
-        }
+    ours = {name: regular and is_ours(name) for name, regular in _files(folder)}
     foreign = sorted(name for name in ours if not ours[name])
     if foreign or is_result is None or is_result(Path(folder)):
         return foreign
     return sorted(ours)
+
+
+def _files(folder: AnyPath, within: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield what is in a folder and those in it, and whether it is no link or device."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        name = within + entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            yield name, entry.is_file(follow_symlinks=False)
+            continue
+        inside = list(_files(entry.path, f"{name}/"))
+        # Whoever made an empty folder may want it: the end of its name says what it is.
+        yield from inside or [(f"{name}/", True)]
 
 
 def _recover(target: Path, is_ours: IsOurs) -> None:
@@ -168,7 +184,12 @@ def _swap(staged: Path, target: Path, is_ours: IsOurs) -> None:
 
 
 def _remove(folder: Path, is_ours: IsOurs) -> None:
-    for name in os.listdir(folder):
-        if is_ours(name):
+    folders = {folder}
+    for name, regular in list(_files(folder)):
+        if name.endswith("/"):
+            folders.add(folder / name)
+        elif regular and is_ours(name):
             os.unlink(folder / name)
-    os.rmdir(folder)
+        folders |= {folder / parent for parent in Path(name).parents}
+    for parent in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        os.rmdir(parent)

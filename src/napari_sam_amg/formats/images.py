@@ -17,6 +17,8 @@ from napari_sam_amg.formats.reading import read_bytes, reason
 from napari_sam_amg.formats.tiff import read_tiff
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from PIL.ImageFile import ImageFile
 
     from napari_sam_amg.formats.atomic import AnyPath
@@ -66,20 +68,12 @@ def read_image(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[An
         data = read_bytes(path, max_bytes=MAX_IMAGE_BYTES)
     except ReadError as error:
         raise ImageError(str(error)) from error
+    _check_kind(head, path)
     if head.startswith(SIGNATURE):
         _check_png(data, path)
-    elif not head.startswith((b"\xff\xd8\xff", b"BM")):
-        raise ImageError(f"{path} is no PNG, JPEG, BMP or TIFF image; convert it to one of these")
     try:
-        with _opened(data) as image:
-            check_pixels(path, image.height, image.width, max_pixels)
-            # Of PNGs: an animation. Pillow would give its first picture without a word.
-            pictures = getattr(image, "n_frames", 1)
-            if pictures > 1:
-                raise ImageError(
-                    f"{path} holds more than one image: {pictures} pictures of an animation; "
-                    "save the one that is meant as a file of its own"
-                )
+        with _opened(io.BytesIO(data), head) as image:
+            _check_picture(image, path, max_pixels)
             if image.getexif().get(_ORIENTATION, 1) != 1:
                 log.warning("%s is shown turned by some programs; it is used as stored", path)
             return _to_array(image, path)
@@ -90,6 +84,65 @@ def read_image(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[An
     except Exception as error:
         # Pillow raises almost anything on damaged files.
         raise ImageError(f"{path} is damaged or cut short; save it again") from error
+
+
+def picture_form(
+    path: AnyPath, *, max_pixels: int = MAX_PIXELS
+) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Return the shape and dtype that `read_image` gives a PNG, JPEG or BMP, without reading it.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `read_image`.
+
+    Returns
+    -------
+    tuple of int
+        HxW or HxWxC.
+    dtype
+        Nothing instead of the two for a TIFF file.
+
+    Raises
+    ------
+    ImageError
+        If it is no such file, holds several images, or is too large.
+    """
+    head = _head(path)
+    if head.startswith(_TIFF):
+        return None
+    _check_kind(head, path)
+    try:
+        with open(path, "rb") as file, _opened(file, head) as image:
+            _check_picture(image, path, max_pixels)
+            mode = image.mode
+            if mode == "P":
+                mode = "RGBA" if "transparency" in image.info else "RGB"
+            mode = _CONVERTED.get(mode, mode)
+            sides = (image.height, image.width)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{path} is damaged or cut short; save it again") from error
+    kind = {"1": "?", "I": "i4", "F": "f4"}.get(mode, "u2" if ";16" in mode else "u1")
+    colours = {"RGB": (3,), "RGBA": (4,)}.get(mode, ())
+    return (*sides, *colours), np.dtype(kind)
+
+
+def _check_kind(head: bytes, path: AnyPath) -> None:
+    if not head.startswith((SIGNATURE, b"\xff\xd8\xff", b"BM")):
+        raise ImageError(f"{path} is no PNG, JPEG, BMP or TIFF image; convert it to one of these")
+
+
+def _check_picture(image: ImageFile, path: AnyPath, max_pixels: int) -> None:
+    check_pixels(path, image.height, image.width, max_pixels)
+    # Of PNGs: an animation. Pillow would give its first picture without a word.
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1:
+        raise ImageError(
+            f"{path} holds more than one image: {pictures} pictures of an animation; "
+            "save the one that is meant as a file of its own"
+        )
 
 
 def _head(path: AnyPath) -> bytes:
@@ -109,15 +162,15 @@ def _head(path: AnyPath) -> bytes:
     return head
 
 
-def _opened(data: bytes) -> ImageFile:
+def _opened(file: BinaryIO, head: bytes) -> ImageFile:
     """Open by the format's own class: Pillow's limit on pixels is for the whole process."""
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
 
-    if data.startswith(SIGNATURE):
-        return PngImageFile(io.BytesIO(data))
-    return (BmpImageFile if data.startswith(b"BM") else JpegImageFile)(io.BytesIO(data))
+    if head.startswith(SIGNATURE):
+        return PngImageFile(file)
+    return (BmpImageFile if head.startswith(b"BM") else JpegImageFile)(file)
 
 
 def _check_png(data: bytes, path: AnyPath) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_sam_amg.errors import ImageError, ReadError
 from napari_sam_amg.formats.atomic import write_file
 from napari_sam_amg.formats.limits import MAX_PIXELS
+from napari_sam_amg.formats.ome_xml import ome_xml, record_of
 from napari_sam_amg.formats.reading import parse_json
 from napari_sam_amg.formats.records import masks_keywords, run_record, to_json
 from napari_sam_amg.formats.tiff import read_tiff
@@ -27,7 +28,9 @@ _TABLE = "features"
 _MARK = "napari-sam-amg run: "
 
 
-def write_labels(masks: Masks, path: AnyPath) -> None:
+def write_labels(
+    masks: Masks, path: AnyPath, *, pixel_size: tuple[float, float] | None = None
+) -> None:
     """Write a label image: 16 bits up to 65,535 masks, else 32.
 
     Where masks overlap, their overlap rule decides: pixels that a mask loses to others are
@@ -39,6 +42,9 @@ def write_labels(masks: Masks, path: AnyPath) -> None:
     path : path
         The TIFF file; its description holds the run's record and the table of features,
         as JSON.
+    pixel_size : (float, float), optional
+        Height and width of a pixel in micrometres. The file is then an OME-TIFF, whose
+        OME-XML says them and has the same JSON as an annotation.
 
     Raises
     ------
@@ -52,18 +58,34 @@ def write_labels(masks: Masks, path: AnyPath) -> None:
         labels = labels.astype(np.uint16)
     table = masks.features
     columns = {name: table[name].to_numpy() for name in table.columns}
+    record = to_json(run_record(masks) | {_TABLE: columns})
     content = io.BytesIO()
     tifffile.imwrite(
         content,
         labels,
         photometric="minisblack",
         compression="zlib",
-        description=_MARK + to_json(run_record(masks) | {_TABLE: columns}),
+        description=_MARK + record
+        if pixel_size is None
+        else _ome(masks, labels, record, pixel_size),
         metadata=None,
         software="napari-sam-amg",
     )
     with write_file(path) as file:
         file.write(content.getbuffer())
+
+
+def _ome(
+    masks: Masks, labels: npt.NDArray[Any], record: str, pixel_size: tuple[float, float]
+) -> str:
+    height, width = masks.shape
+    return ome_xml(
+        record,
+        lengths={"Y": height, "X": width},
+        dtype=str(labels.dtype),
+        name=str(masks.provenance.get("source", "")),
+        pixel_size=dict(zip("YX", pixel_size, strict=True)),
+    )
 
 
 def read_labels(
@@ -162,6 +184,7 @@ def _read(path: AnyPath, max_pixels: int) -> tuple[npt.NDArray[Any], str]:
 def _record(path: AnyPath, max_pixels: int) -> Any:
     """Return what a label image of ours says of its run; None for any other."""
     _, description = _read(path, max_pixels)
-    if not description.startswith(_MARK):
-        return None
-    return parse_json(description.removeprefix(_MARK).encode("utf-8", "replace"), path)
+    text = record_of(description)
+    if description.startswith(_MARK):
+        text = description.removeprefix(_MARK)
+    return None if text is None else parse_json(text.encode("utf-8", "replace"), path)

@@ -44,34 +44,36 @@ def check_segments(path: AnyPath, page: Any) -> None:
     ImageError
         If a part is too long, or a tile far larger than the image.
     """
-    rows, columns = int(page.imagelength), int(page.imagewidth)
-    if page.is_tiled:
+    # Pages that are like an earlier one keep nothing but where their parts are.
+    form = page.keyframe
+    rows, columns = int(form.imagelength), int(form.imagewidth)
+    if form.is_tiled:
         most = max(_MOST_TILE_PIXELS, 4 * rows * columns)
-        rows, columns = int(page.tilelength), int(page.tilewidth)
-        if rows * columns * int(page.tiledepth) > most:
+        rows, columns = int(form.tilelength), int(form.tilewidth)
+        if rows * columns * int(form.tiledepth) > most:
             raise ImageError(
                 f"{path} has tiles of {rows} x {columns} pixels, far larger than the image; it is "
                 "damaged or made to exhaust memory"
             )
     else:
-        rows = min(rows, int(page.rowsperstrip) or rows)
-    samples = int(page.samplesperpixel) if int(page.planarconfig) == 1 else 1
-    room = rows * columns * samples * -(-int(page.bitspersample) // 8) + _SLACK
-    if page.compression in _PACKBITS:
+        rows = min(rows, int(form.rowsperstrip) or rows)
+    samples = int(form.samplesperpixel) if int(form.planarconfig) == 1 else 1
+    room = rows * columns * samples * -(-int(form.bitspersample) // 8) + _SLACK
+    if form.compression in _PACKBITS:
         unpacked = _packbits
-    elif _decompressor(page.compression) is not None:
+    elif _decompressor(form.compression) is not None:
         unpacked = _stream
     else:
         return
-    reverse = int(page.fillorder) == 2
+    reverse = int(form.fillorder) == 2
     parts = page.parent.filehandle.read_segments(
-        page.dataoffsets, page.databytecounts, length=math.prod(page.chunked)
+        page.dataoffsets, page.databytecounts, length=math.prod(form.chunked)
     )
     for data, _ in parts:
         if data is None:
             continue
         length = 0
-        for piece in unpacked(data.translate(_REVERSED) if reverse else data, page.compression):
+        for piece in unpacked(data.translate(_REVERSED) if reverse else data, form.compression):
             length += piece
             if length > room:
                 raise ImageError(

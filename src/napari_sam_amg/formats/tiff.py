@@ -46,6 +46,30 @@ def read_tiff(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> tuple[npt.NDArr
     ImageError
         If it is anything else, or damaged.
     """
+    with open_tiff(path) as tiff:
+        series = tiff.series
+        page = series[0].keyframe
+        _check_form(path, series, max_pixels)
+        return read_page(path, page), str(page.description)
+
+
+def open_tiff(path: AnyPath) -> tifffile.TiffFile:
+    """Open a TIFF file, and see to it that it has a page.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    tifffile.TiffFile
+        Open; to be closed by the caller.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, or no page in it.
+    """
     import tifffile
 
     if not os.path.isfile(path):
@@ -54,26 +78,66 @@ def read_tiff(path: AnyPath, *, max_pixels: int = MAX_PIXELS) -> tuple[npt.NDArr
         try:
             _check_chain(path)
             tiff = stack.enter_context(tifffile.TiffFile(path))
-            series = tiff.series
-            page = series[0].keyframe
-            description = str(page.description)
+            _ = str(tiff.series[0].keyframe.description)
         except Exception as error:
             raise ImageError(f"{path} is damaged or cut short: no TIFF page is found") from error
-        _check_form(path, series, max_pixels)
-        try:
-            check_segments(path, page)
-            pixels = _decoded(path, page)
-        except ImageError:
-            raise
-        except MemoryError:
-            raise ImageError(f"{path} needs more memory than there is") from None
-        except Exception as error:
-            raise ImageError(
-                f"{path} cannot be decoded: its compression ({_compression(page)}) may need "
-                "the package imagecodecs (pip install imagecodecs), or it is damaged; else "
-                "save it uncompressed"
-            ) from error
-    return pixels, description
+        stack.pop_all()
+    return tiff
+
+
+def read_page(path: AnyPath, page: Any) -> npt.NDArray[Any]:
+    """Read the pixels of one page.
+
+    Parameters
+    ----------
+    path : path
+        What errors call the file.
+    page : tifffile.TiffPage or TiffFrame
+        Of an open file.
+
+    Returns
+    -------
+    ndarray
+        HxW or HxWxC, writeable, in the file's dtype; palettes become RGB.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be decoded, or unpacks to more than its pixels need.
+    """
+    handle = page.parent.filehandle
+    # tifffile closes the other files of a set.
+    closed = bool(handle.closed)
+    try:
+        if closed:
+            handle.open()
+        check_segments(path, page)
+        return _decoded(page)
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{path} needs more memory than there is") from None
+    except Exception as error:
+        raise ImageError(
+            f"{path} cannot be decoded: its compression ({_compression(page)}) may need "
+            "the package imagecodecs (pip install imagecodecs), or it is damaged; else "
+            "save it uncompressed"
+        ) from error
+    finally:
+        if closed:
+            handle.close()
+
+
+def check_pixel_bytes(path: AnyPath, count: int) -> None:
+    """Refuse pixels of far more bytes than a colour image has."""
+    if count > _MOST_BYTES:
+        raise ImageError(f"{path} has pixels of {count} bytes; save it as grey or RGB")
+
+
+def is_palette(page: Any) -> bool:
+    """Return whether a page's values stand for colours, so that it is read as RGB."""
+    form = page.keyframe
+    return form.colormap is not None and str(form.photometric.name) == "PALETTE"
 
 
 def _check_chain(path: AnyPath) -> None:
@@ -111,42 +175,42 @@ def _check_form(path: AnyPath, series: list[tifffile.TiffPageSeries], max_pixels
         found = " and ".join(f"{one.shape} ({one.axes})" for one in series[:2])
         raise ImageError(
             f"{path} holds more than one image: {pages} pages, found {found}"
-            f"{' ...' if len(series) > 2 else ''}; stacks are not supported yet, so save each "
-            "plane as a file of its own"
+            f"{' ...' if len(series) > 2 else ''}; open stacks with "
+            "napari_sam_amg.sources.open_source, and save each of several images as a file of "
+            "its own"
         )
     check_pixels(path, axes["Y"], axes["X"], max_pixels)
     if first.nbytes > _MOST_BYTES * max_pixels:
-        raise ImageError(
-            f"{path} has pixels of {first.nbytes // (axes['Y'] * axes['X'])} bytes; save it as "
-            "grey or RGB"
-        )
+        check_pixel_bytes(path, first.nbytes // (axes["Y"] * axes["X"]))
 
 
 def _compression(page: Any) -> str:
-    return str(getattr(page.compression, "name", page.compression))
+    return str(getattr(page.keyframe.compression, "name", page.keyframe.compression))
 
 
-def _decoded(path: AnyPath, page: Any) -> npt.NDArray[Any]:
+def _decoded(page: Any) -> npt.NDArray[Any]:
     try:
         pixels = np.asarray(page.asarray())
     except ValueError:
         # tifffile needs imagecodecs for some compressions, LZW among them.
-        pixels = _decoded_by_pillow(path, page)
-    if page.colormap is not None and page.photometric.name == "PALETTE":
-        colours = (np.asarray(page.colormap) >> 8).astype(np.uint8)
+        pixels = _decoded_by_pillow(page)
+    if is_palette(page):
+        colours = (np.asarray(page.keyframe.colormap) >> 8).astype(np.uint8)
         return np.moveaxis(colours[:, pixels], 0, -1)
     pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
     return pixels if pixels.flags.writeable else pixels.copy()
 
 
-def _decoded_by_pillow(path: AnyPath, page: Any) -> npt.NDArray[Any]:
+def _decoded_by_pillow(page: Any) -> npt.NDArray[Any]:
     from PIL.TiffImagePlugin import TiffImageFile
 
-    with TiffImageFile(os.fspath(path)) as image:
+    # Of a set of files it may be another one than was opened.
+    with TiffImageFile(page.parent.filehandle.path) as image:
+        image.seek(page.index)
         pixels = np.array(image)
     # Pillow would quietly turn what it has no layout for into eight bits, or invert it.
     if pixels.shape != page.shape or pixels.dtype != page.dtype:
         raise ValueError("Pillow has no layout for these pixels")
-    if page.photometric.name == "MINISWHITE":
+    if page.keyframe.photometric.name == "MINISWHITE":
         raise ValueError("Pillow inverts these pixels")
     return pixels

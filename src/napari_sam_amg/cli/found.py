@@ -1,0 +1,77 @@
+"""What a run found in one plane, for the writers and the summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from napari_sam_amg.cli.source import Source
+    from napari_sam_amg.masks import Masks
+    from napari_sam_amg.sources import Plane
+
+
+@dataclass(frozen=True)
+class Found:
+    """The masks of one plane.
+
+    Attributes
+    ----------
+    image : Source
+        The image that it belongs to.
+    result : Source
+        What its result is called: after the plane, or after the image if all planes go into
+        one.
+    plane : Plane
+    masks : Masks
+    pixels : ndarray
+        What the model was given, HxW or HxWxC in the file's dtype.
+    sides : (float, float) or None
+        Height and width of a pixel in micrometres.
+    """
+
+    image: Source
+    result: Source
+    plane: Plane
+    masks: Masks
+    pixels: npt.NDArray[Any]
+    sides: tuple[float, float] | None
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the channels; None if there is only one."""
+        return self.plane.source.value_names
+
+    @cached_property
+    def channels(self) -> npt.NDArray[Any]:
+        """All channels of the plane, not only the one that the model saw."""
+        if self.plane.source.length("C") == 1:
+            return self.pixels
+        return self.plane.read_channels()
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """Measurements of the masks in all channels."""
+        return self.masks.measure(self.channels, channel_names=self.names, pixel_size=self.sides)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Measurements, and what else is known of the masks; where the plane is comes first."""
+        features = self.masks.features
+        measured = self.measured
+        found = measured.join(features[[name for name in features if name not in measured]])
+        for place, (axis, at) in enumerate(self.place.items()):
+            found.insert(place, axis, at)
+        return found
+
+    @property
+    def place(self) -> dict[str, int]:
+        """Where the plane is along the axes that the image has several planes along."""
+        source = self.plane.source
+        return {
+            axis.lower(): at for axis, at in self.plane.index.items() if source.length(axis) > 1
+        }

@@ -1,0 +1,128 @@
+"""What is to be done: the planes of all images, and what their results are called."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_sam_amg.cli.outputs import is_together
+from napari_sam_amg.errors import SamAmgError
+from napari_sam_amg.formats.limits import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from napari_sam_amg.cli.options import Options
+    from napari_sam_amg.cli.source import Source
+    from napari_sam_amg.sources import ImageSource, Plane
+
+
+@dataclass(frozen=True)
+class Part:
+    """Planes that have one result.
+
+    Attributes
+    ----------
+    result : Source
+        What it is called.
+    planes : tuple of Plane
+        None if the image cannot be opened.
+    """
+
+    result: Source
+    planes: tuple[Plane, ...] = ()
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image, opened as far as its description goes.
+
+    Attributes
+    ----------
+    source : Source
+    parts : tuple of Part
+        One, or one for each plane.
+    opened : ImageSource or None
+    error : SamAmgError or None
+        Why it could not be opened.
+    """
+
+    source: Source
+    parts: tuple[Part, ...]
+    opened: ImageSource | None = None
+    error: SamAmgError | None = None
+
+    @property
+    def results(self) -> tuple[Source, ...]:
+        """What the results are called."""
+        return tuple(part.result for part in self.parts)
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the file has several planes, whether or not all are taken."""
+        return self.opened is not None and self.opened.length("T") * self.opened.length("Z") > 1
+
+
+def plan_images(
+    sources: Iterable[Source], options: Options, *, passed_over: Callable[[Path, Path], None]
+) -> list[Image]:
+    """Open all images and name their results.
+
+    An image that cannot be opened is among them: it fails when its turn comes.
+
+    Parameters
+    ----------
+    sources : iterable of Source
+    options : Options
+    passed_over : callable
+        Told of each file that belongs to the image of another one, and of that one.
+    """
+    images: list[Image] = []
+    owners: dict[str, Path] = {}
+    for source in sources:
+        owner = owners.get(os.path.abspath(source.path))
+        if owner is not None:
+            passed_over(source.path, owner)
+            continue
+        image = _planned(source, options)
+        images.append(image)
+        if image.opened is not None:
+            for path in image.opened.files[1:]:
+                owners.setdefault(os.path.abspath(path), source.path)
+    return images
+
+
+def _planned(source: Source, options: Options) -> Image:
+    from napari_sam_amg.sources import open_source
+
+    limit = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    try:
+        opened = open_source(source.path, axes=options.axes, max_pixels=limit)
+        planes = tuple(opened.planes(channel=options.channel, z=options.z, t=options.t))
+    except SamAmgError as error:
+        return Image(source, (Part(source),), error=error)
+    if is_together(options.output_format):
+        return Image(source, (Part(source, planes),), opened)
+    return Image(source, tuple(_parts(source, planes)), opened)
+
+
+def _parts(source: Source, planes: Iterable[Plane]) -> Iterator[Part]:
+    for plane in planes:
+        yield Part(named(source, plane), (plane,))
+
+
+def named(source: Source, plane: Plane) -> Source:
+    """Return what a plane of an image is called; the image's own name if it is the only one."""
+    return source.plane(plane.suffix, plane.index) if plane.suffix else source
+
+
+def remaining(images: Iterable[Image], is_done: Callable[[Image, Part], bool]) -> list[Image]:
+    """Return the images with the parts that are still to be done; those without are left out."""
+    found = []
+    for image in images:
+        parts = tuple(part for part in image.parts if not is_done(image, part))
+        if parts:
+            found.append(replace(image, parts=parts))
+    return found

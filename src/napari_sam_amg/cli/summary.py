@@ -1,0 +1,163 @@
+"""``--summary``: one table over all images and planes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam_amg.cli.existing import SUMMARY
+from napari_sam_amg.errors import ParameterError, ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_sam_amg.cli.found import Found
+
+PLACE = ("name", "t", "z")
+COLUMNS = (
+    *PLACE,
+    "masks",
+    "area_total",
+    "area_median",
+    "area_total_um2",
+    "area_median_um2",
+    "fraction_covered",
+)
+"""What comes first in each row; columns of intensities follow, and ``error`` at the end."""
+
+_INSIDE, _OUTSIDE, _ERROR = "intensity_mean_inside", "intensity_mean_outside", "error"
+_MOST_BYTES = 1 << 28
+
+Key = tuple[str, str, str]
+
+
+class Summary:
+    """Holds a row for each image and plane, those of earlier runs too, and writes them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the results.
+
+    Raises
+    ------
+    ParameterError
+        If what is in its place is no such table.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / SUMMARY
+        self._rows: dict[Key, dict[str, str]] = {}
+        if os.path.exists(self._path):
+            for row in _read(self._path):
+                self._rows[row["name"], row["t"], row["z"]] = row
+
+    def add(self, found: Found) -> None:
+        """Take the masks of a plane."""
+        key = _key(found.image.name, found.place)
+        # A failure to open the image had no place, or the image had no stack then.
+        self._rows.pop((found.image.name, "", ""), None)
+        self._rows[key] = {
+            **dict(zip(PLACE, key, strict=True)),
+            **{name: _text(value) for name, value in _values(found).items()},
+            _ERROR: "",
+        }
+
+    def fail(self, name: str, places: Iterable[dict[str, int]], why: str) -> None:
+        """Take the reason why planes of an image have no result.
+
+        Parameters
+        ----------
+        name : str
+            Of the image.
+        places : iterable of dict
+            Of the planes, as `Found.place`.
+        why : str
+        """
+        for place in places:
+            key = _key(name, place)
+            self._rows[key] = {**dict(zip(PLACE, key, strict=True)), _ERROR: " ".join(why.split())}
+
+    def has(self, name: str, places: Iterable[dict[str, int]]) -> bool:
+        """Return whether all of these planes have a row without an error."""
+        rows = [self._rows.get(_key(name, place)) for place in places]
+        return all(row is not None and not row.get(_ERROR) for row in rows)
+
+    def save(self) -> None:
+        """Write the table; WriteError if that cannot be done, which leaves it as it was."""
+        import pandas as pd
+
+        from napari_sam_amg.formats import write_table
+
+        others = {name: None for row in self._rows.values() for name in row}
+        intensities = [name for name in others if name not in (*COLUMNS, _ERROR)]
+        columns = [*COLUMNS, *intensities, _ERROR]
+        rows = [[row.get(name, "") for name in columns] for row in self._rows.values()]
+        write_table(pd.DataFrame(rows, columns=columns, dtype=object), self._path)
+
+
+def _key(name: str, place: dict[str, int]) -> Key:
+    return name, str(place.get("t", "")), str(place.get("z", ""))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    from napari_sam_amg.formats.reading import read_bytes
+
+    try:
+        text = read_bytes(path, max_bytes=_MOST_BYTES).decode("utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline="")))
+    except (ReadError, UnicodeDecodeError, csv.Error):
+        lines = []
+    if not lines or tuple(lines[0][: len(COLUMNS)]) != COLUMNS or lines[0][-1] != _ERROR:
+        raise ParameterError(
+            f"{path} would be replaced, but is no summary of an earlier run; choose another "
+            "--output or move it away"
+        )
+    return [
+        {name: value for name, value in zip(lines[0], line, strict=False) if value}
+        | {name: line[n] for n, name in enumerate(PLACE)}
+        for line in lines[1:]
+        if len(line) == len(lines[0])
+    ]
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return repr(value)
+
+
+def _values(found: Found) -> dict[str, Any]:
+    areas = found.masks.areas
+    total, median = int(areas.sum()), float(np.median(areas)) if len(areas) else float("nan")
+    pixel = None if found.sides is None else found.sides[0] * found.sides[1]
+    inside = np.asarray(found.masks.to_labels()) > 0
+    values: dict[str, Any] = {
+        "masks": len(areas),
+        "area_total": total,
+        "area_median": median,
+        "area_total_um2": None if pixel is None else total * pixel,
+        "area_median_um2": None if pixel is None else median * pixel,
+        "fraction_covered": float(inside.mean()),
+    }
+    channels = found.channels.reshape(*inside.shape, -1)
+    names = found.names
+    for number in range(channels.shape[2]):
+        suffix = "" if names is None else f"-{names[number]}"
+        values[_INSIDE + suffix] = _mean(channels[..., number][inside])
+        values[_OUTSIDE + suffix] = _mean(channels[..., number][~inside])
+    return values
+
+
+def _mean(values: npt.NDArray[Any]) -> float:
+    """Return the mean of finite values; NaN without any."""
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return float(values.mean(dtype=np.float64)) if values.size else float("nan")

@@ -1,0 +1,70 @@
+"""Values of flags, from text."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from napari_sam_amg.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RANGE = re.compile(r"(\d*):(\d*)(?::(\d*))?", re.ASCII)
+_NEED_SIZE = ("labels", "ome-zarr")
+
+
+def to_range(flag: str, text: str | None) -> int | slice | None:
+    """Return a range of planes such as ``3``, ``0:10`` or ``::2``.
+
+    Raises
+    ------
+    ParameterError
+        If it is none, or holds no plane whatever the image is.
+    """
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    match = _RANGE.fullmatch(text)
+    parts = [int(part) if part else None for part in match.groups("")] if match else []
+    empty = match and parts[0] is not None and parts[1] is not None and parts[0] >= parts[1]
+    if not match or parts[2] == 0 or empty or parts[1] == 0:
+        raise ParameterError(
+            f"{flag} {text}: give the number of a plane, counted from 0, or a range such as 0:10, "
+            "which ends before the second number"
+        )
+    return slice(*parts)
+
+
+def to_pixel_size(values: Mapping[str, Any], output_format: str) -> float | None:
+    """Return the side of a pixel; ParameterError if it is none, or there is no use for it."""
+    text = values["pixel_size"]
+    if text is None:
+        return None
+    if not (values["measure"] or values["summary"] or output_format in _NEED_SIZE):
+        raise ParameterError(
+            "--pixel-size needs --measure, --summary, or --format labels or ome-zarr: nothing "
+            "else holds it"
+        )
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < math.inf:
+        raise ParameterError(f"--pixel-size {text}: give a length in micrometres above 0")
+    return size
+
+
+def to_max_pixels(text: str | None) -> int | None:
+    """Return the most pixels of a plane; ParameterError if it is no such number."""
+    if text is None:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ParameterError(f"--max-pixels {text}: give a whole number of at least 1")
+    return number

@@ -1,0 +1,217 @@
+"""TIFF files of any number of planes: OME-TIFF, ImageJ hyperstacks, plain pages."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam_amg.errors import ImageError
+from napari_sam_amg.formats.images import read_image
+from napari_sam_amg.formats.limits import check_pixels
+from napari_sam_amg.formats.tiff import check_pixel_bytes, is_palette, open_tiff, read_page
+from napari_sam_amg.sources.axes import resolve_axes
+from napari_sam_amg.sources.lazy import LazyPlanes
+from napari_sam_amg.sources.source import ImageSource
+from napari_sam_amg.sources.tiff_metadata import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    import tifffile
+
+
+def open_tiff_source(path: Path, *, axes: str | None, max_pixels: int) -> ImageSource:
+    """Open a TIFF file.
+
+    Parameters
+    ----------
+    path : Path
+    axes : str, optional
+        By the user, checked.
+    max_pixels : int
+        Most pixels of a plane.
+
+    Raises
+    ------
+    ImageError
+        If it is damaged, holds several images or a plane that is too large, or its planes
+        have no named axes.
+    """
+    with open_tiff(path) as tiff:
+        series = tiff.series
+        first = series[0]
+        _check_one_image(path, series)
+        # Planar colour lies in front of the rows; it is read behind the columns.
+        order = [*(n for n, a in enumerate(first.axes) if a != "S")]
+        order += [n for n, a in enumerate(first.axes) if a == "S"]
+        found_axes = "".join(first.axes[n] for n in order)
+        names = resolve_axes(path, found_axes, [int(first.shape[n]) for n in order], axes)
+        front, plane, dtype = _form(path, first, names)
+        check_pixels(path, plane[0], plane[1], max_pixels)
+        check_pixel_bytes(path, dtype.itemsize * math.prod(plane[2:]))
+        kept = [n for n in range(len(front)) if names[n] in "TCZ"]
+        shape = (*(front[n] for n in kept), *plane)
+        letters = "".join(names[n] for n in kept) + ("YXS" if len(plane) == 3 else "YX")
+        channels = shape[letters.index("C")] if "C" in letters else 0
+        found = describe(tiff, channels if names == found_axes else 0)
+        return ImageSource(
+            path=path,
+            axes=letters,
+            shape=shape,
+            dtype=dtype,
+            reader=_TiffReader(path, shape, front, plane, dtype, max_pixels),
+            pixel_size={a: size for a, size in found.pixel_size.items() if a in letters},
+            time_step=found.time_step if "T" in letters else None,
+            channel_names=found.channel_names or tuple(str(n) for n in range(channels)),
+            files=_files(path, first),
+        )
+
+
+def _check_one_image(path: Path, series: Sequence[tifffile.TiffPageSeries]) -> None:
+    found = series[0]
+    if not {"Y", "X"} <= set(found.axes):
+        raise ImageError(f"{path} is damaged or cut short: no TIFF page is found")
+    if len(series) > 1:
+        pages = sum(len(one.pages) for one in series)
+        shown = " and ".join(f"{one.shape} ({one.axes})" for one in series[:2])
+        raise ImageError(
+            f"{path} holds more than one image: {pages} pages, found {shown}"
+            f"{' ...' if len(series) > 2 else ''}; save each as a file of its own"
+        )
+
+
+def _form(
+    path: Path, series: tifffile.TiffPageSeries, names: str
+) -> tuple[tuple[int, ...], tuple[int, ...], np.dtype[Any]]:
+    """Return the lengths of the axes in front, a plane's shape as it is read, and the dtype."""
+    page = series.keyframe
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise ImageError(
+            f"{path} has pages with the axes {page.axes}: save each plane as a page of its own"
+        )
+    lengths = tuple(int(n) for n in series.shape)
+    front = lengths[: len(lengths) - page.ndim]
+    inside = names[len(front) :]
+    sides = dict(zip(page.axes, page.shape, strict=True))
+    if sorted(inside) != sorted(page.axes) or inside.replace("S", "") != "YX":
+        raise ImageError(
+            f"{path} has the axes {series.axes} and pages of {page.axes}, which do not belong "
+            "together; save it anew"
+        )
+    plane = (int(sides["Y"]), int(sides["X"]))
+    dtype = np.dtype(series.dtype).newbyteorder("=")
+    if is_palette(page):
+        return front, (*plane, 3), np.dtype(np.uint8)
+    return front, plane if "S" not in sides else (*plane, int(sides["S"])), dtype
+
+
+def _files(path: Path, series: tifffile.TiffPageSeries) -> tuple[Path, ...]:
+    """Return the files of a set that an OME-TIFF may be spread over, that of `path` first."""
+    if not series.is_multifile:
+        return (path,)
+    found = {str(page.parent.filehandle.path) for page in series.pages if page is not None}
+    others = {Path(os.path.abspath(name)) for name in found} - {Path(os.path.abspath(path))}
+    return (path, *sorted(others))
+
+
+class _TiffReader:
+    """Reads planes of a file, which is open from the first plane on until `close`."""
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        front: tuple[int, ...],
+        plane: tuple[int, ...],
+        dtype: np.dtype[Any],
+        max_pixels: int,
+    ) -> None:
+        self._path = path
+        self._count = math.prod(front)
+        self._shape = shape
+        self._plane = plane
+        self._dtype = dtype
+        self._max_pixels = max_pixels
+        self._tiff: tifffile.TiffFile | None = None
+
+    def data(self) -> LazyPlanes:
+        """Return the image."""
+        if self._count > 1:
+            return self._level(0, self._shape, self._plane)
+        # One plane is read with all that is known of single images.
+        return LazyPlanes(
+            self._shape,
+            self._dtype,
+            plane_axes=len(self._plane),
+            read=lambda _: read_image(self._path, max_pixels=self._max_pixels),
+        )
+
+    def levels(self) -> list[LazyPlanes]:
+        """Return the image and the smaller ones that the file has besides."""
+        found = [self.data()]
+        for number, level in enumerate(self._opened().series[0].levels[1:], start=1):
+            page = level.keyframe
+            sides = dict(zip(page.axes, page.shape, strict=True))
+            plane = (int(sides["Y"]), int(sides["X"]), *self._plane[2:])
+            front = self._shape[: len(self._shape) - len(plane)]
+            if len(level.pages) == self._count:
+                found.append(self._level(number, (*front, *plane), plane))
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._tiff is not None:
+            self._tiff.close()
+        self._tiff = None
+
+    def _opened(self) -> tifffile.TiffFile:
+        if self._tiff is None:
+            self._tiff = open_tiff(self._path)
+        return self._tiff
+
+    def _level(self, number: int, shape: tuple[int, ...], plane: tuple[int, ...]) -> LazyPlanes:
+        front = shape[: len(shape) - len(plane)]
+
+        def read(place: tuple[int, ...]) -> npt.NDArray[Any]:
+            at = int(np.ravel_multi_index(place, front)) if front else 0
+            pixels = self._page(number, at)
+            if pixels.shape != plane or pixels.dtype != self._dtype:
+                raise ImageError(
+                    f"{self._path}: plane {at} is {pixels.shape} of {pixels.dtype}, others are "
+                    f"{plane} of {self._dtype}; save it anew"
+                )
+            return pixels
+
+        return LazyPlanes(shape, self._dtype, plane_axes=len(plane), read=read)
+
+    def _page(self, level: int, at: int) -> npt.NDArray[Any]:
+        tiff = self._opened()
+        series = tiff.series[0].levels[level]
+        if len(series.pages) == self._count:
+            page = series.pages[at]
+            if page is None:
+                raise ImageError(
+                    f"{self._path}: plane {at} is not in the file, which says that it has "
+                    f"{self._count}; recording may have been ended early: choose planes with --t "
+                    "and --z"
+                )
+            return read_page(self._path, page)
+        # ImageJ writes one page and the pixels of all planes behind it.
+        page = series.keyframe
+        size = int(page.nbytes)
+        offset = None if series.dataoffset is None else int(series.dataoffset) + at * size
+        if offset is None or is_palette(page) or offset + size > tiff.filehandle.size:
+            raise ImageError(
+                f"{self._path}: plane {at} is not in the file, which says that it has "
+                f"{self._count}; it is cut short"
+            )
+        tiff.filehandle.seek(offset)
+        stored = self._dtype.newbyteorder(tiff.byteorder)
+        pixels = tiff.filehandle.read_array(stored, page.size).reshape(page.shape)
+        pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
