@@ -59,13 +59,13 @@ def check(folder: Path, form: Any) -> None:
         [Source(folder / "in" / "a.png", "a.png")],
         output=folder,
         output_format=form,
-        measure=False,
+        tables=(),
     )
 
 
 def done(folder: Path, form: Any) -> bool:
     return is_done(
-        Source(folder / "in" / "a.png", "a.png"), output=folder, output_format=form, measure=False
+        Source(folder / "in" / "a.png", "a.png"), output=folder, output_format=form, tables=()
     )
 
 
@@ -194,9 +194,9 @@ def test_a_folder_that_cannot_be_looked_into(
 @pytest.mark.parametrize("form", ["rle", "labels"])
 def test_a_name_that_is_too_long_is_left_for_the_writer(tmp_path: Path, form: Any) -> None:
     source = Source(tmp_path / "in" / ("n" * 251 + ".png"), "n" * 251 + ".png")
-    check_targets([source], output=tmp_path, output_format=form, measure=False)
-    assert not is_done(source, output=tmp_path, output_format=form, measure=False)
-    assert len(targets(source, output=tmp_path, output_format=form, measure=False)[-1].name) >= 255
+    check_targets([source], output=tmp_path, output_format=form, tables=())
+    assert not is_done(source, output=tmp_path, output_format=form, tables=())
+    assert len(targets(source, output=tmp_path, output_format=form, tables=())[-1].name) >= 255
 
 
 @pytest.mark.parametrize("big", [False, True])

@@ -158,13 +158,13 @@ def test_nothing_but_a_folder_that_cannot_be_read(
 )
 def test_targets_keep_inner_dots(output_format: str, expected: list[str]) -> None:
     source = Source(Path("s/a.b.png"), "s/a.b.png")
-    found = targets(source, output=Path("out"), output_format=output_format, measure=False)  # type: ignore[arg-type]
+    found = targets(source, output=Path("out"), output_format=output_format, tables=())  # type: ignore[arg-type]
     assert found == tuple(Path("out") / name for name in expected)
 
 
 def check(folder: Path, names: list[str], output_format: str, output: str = "out") -> None:
     sources = [Source(folder / name, name) for name in names]
-    check_targets(sources, output=folder / output, output_format=output_format, measure=False)  # type: ignore[arg-type]
+    check_targets(sources, output=folder / output, output_format=output_format, tables=())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_equal_names_from_two_folders_collide_in_a_dataset(tmp_path: Path) -> No
         Source(tmp_path / "y" / "a.png", "a.png"),
     ]
     with pytest.raises(ParameterError, match="would both"):
-        check_targets(sources, output=tmp_path / "out", output_format="coco", measure=False)
+        check_targets(sources, output=tmp_path / "out", output_format="coco", tables=())
 
 
 def test_an_image_is_never_replaced_by_a_result(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from napari_sam_amg import __version__
+from napari_sam_amg.cli.link_arguments import add_link_arguments
 from napari_sam_amg.cli.stack_arguments import add_run_arguments, add_stack_arguments
 from napari_sam_amg.cli.streams import say
 from napari_sam_amg.errors import ParameterError
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_files(parser.add_argument_group("images and results"))
     add_stack_arguments(parser.add_argument_group("stacks and channels"))
+    add_link_arguments(parser.add_argument_group("objects over slices and time"))
     _add_model(parser.add_argument_group("model"))
     group = parser.add_argument_group("what to find and keep")
     for name in flagged_parameters():

@@ -22,6 +22,9 @@ _MOST_ENTRIES = 4096
 TABLE = ".measurements.csv"
 """How the name of a table of measurements ends."""
 
+OBJECTS, PLACES = ".objects.csv", ".places.csv"
+"""How the names of tables of linked objects end, and of where each is in each plane."""
+
 ZARR = ".ome.zarr"
 """How the name of an OME-Zarr result ends."""
 
@@ -46,7 +49,7 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
         For ``png`` and ``rle`` True for results of amg.py too. False if nothing is there,
         or it cannot be read.
     """
-    if path.name.endswith(TABLE):
+    if is_table_name(path.name):
         return _is_table(path)
     if output_format == "png":
         from napari_sam_amg.formats.png_folder import is_result_folder as is_png_folder
@@ -77,7 +80,7 @@ def is_result_file(path: Path) -> bool:
         return _is_label_image(path)
     if suffix == ".zip":
         return _is_roi_zip(path)
-    if path.name.endswith(TABLE):
+    if is_table_name(path.name):
         return _is_table(path)
     if suffix not in (".json", ".geojson"):
         return False
@@ -143,13 +146,24 @@ def _is_roi_zip(path: Path) -> bool:
         return False
 
 
+def is_table_name(name: str) -> bool:
+    """Return whether a file is called as a table that a run writes."""
+    return name.endswith((TABLE, OBJECTS, PLACES))
+
+
 def _is_table(path: Path) -> bool:
+    """Return whether a table begins as its name says."""
     from napari_sam_amg.measurements import SHAPES
 
-    start = re.compile(rf"(t,)?(z,)?label,{SHAPES[0]},".encode("ascii"))
+    starts = {
+        OBJECTS: r"label,voxels,|track_id,parent,",
+        PLACES: r"label,slice,|track_id,frame,",
+        TABLE: rf"(t,)?(z,)?label,{SHAPES[0]},",
+    }
+    start = next(value for end, value in starts.items() if path.name.endswith(end))
     try:
         with path.open("rb") as file:
-            return start.match(file.read(32)) is not None
+            return re.match(start.encode("ascii"), file.read(64)) is not None
     except (OSError, ValueError):
         return False
 

@@ -19,8 +19,10 @@ from napari_sam_amg.cli.arguments import (
     with_flags,
 )
 from napari_sam_amg.cli.config import apply_config
+from napari_sam_amg.cli.existing import OBJECTS, PLACES, TABLE
 from napari_sam_amg.cli.grids import read_point_grids
-from napari_sam_amg.cli.values import to_max_pixels, to_pixel_size, to_range
+from napari_sam_amg.cli.link_arguments import Linking, to_linking
+from napari_sam_amg.cli.values import to_max_pixels, to_number, to_pixel_size, to_range
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.intensity import check_contrast
 from napari_sam_amg.parameters import AmgParameters
@@ -71,6 +73,8 @@ class Options:
         What has one contrast where none is given.
     summary : bool
         Whether a table over all images is written.
+    linking : Linking or None
+        How masks of a stack are linked; None leaves them apart.
     """
 
     action: Literal["run", "list", "download"]
@@ -97,6 +101,13 @@ class Options:
     t: int | slice | None
     brightness: Literal["stack", "plane"]
     summary: bool
+    linking: Linking | None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """How the names of the tables of each result end; that of measurements comes last."""
+        linked = () if self.linking is None else (OBJECTS, PLACES)
+        return (*linked, *((TABLE,) if self.measure else ()))
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -162,6 +173,7 @@ def parse(argv: Sequence[str]) -> Options:
         # A contrast that is given leaves nothing to find.
         brightness="plane" if values["brightness"] == "plane" else "stack",
         summary=values["summary"],
+        linking=to_linking(values, output_format),
     )
 
 
@@ -220,7 +232,8 @@ def _axes(text: str) -> str:
 
 
 def _parameters(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    given = {name: _value(name, values[name]) for name in flagged_parameters() if name in values}
+    named = [name for name in flagged_parameters() if name in values]
+    given = {name: to_number(values[name], kinds_of(name)) for name in named}
     if "single_mask" in values:
         given["multimask_output"] = not values["single_mask"]
     try:
@@ -231,19 +244,3 @@ def _parameters(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, A
     except ParameterError as error:
         raise ParameterError(with_flags(str(error))) from None
     return given
-
-
-def _value(name: str, text: Any) -> Any:
-    """Convert as far as possible; what is left is for `AmgParameters` to refuse."""
-    kinds = kinds_of(name)
-    if not isinstance(text, str):
-        return text
-    if "null" in kinds and text.lower() == "none":
-        return None
-    for kind, convert in (("integer", int), ("number", float)):
-        if kind in kinds:
-            try:
-                return convert(text)
-            except ValueError:
-                return text
-    return text

@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam_amg.cli.existing import TABLE, ZARR, foreign_files, is_result
+from napari_sam_amg.cli.existing import ZARR, foreign_files, is_result, is_table_name
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def is_together(output_format: OutputFormat) -> bool:
 
 
 def targets(
-    source: Source, *, output: Path, output_format: OutputFormat, measure: bool
+    source: Source, *, output: Path, output_format: OutputFormat, tables: tuple[str, ...]
 ) -> tuple[Path, ...]:
-    """Return what a run writes for one image or plane; of a COCO dataset only the table.
+    """Return what a run writes for one image or plane; of a COCO dataset only tables.
 
     Parameters
     ----------
@@ -47,15 +47,15 @@ def targets(
     output : Path
         Folder of the results.
     output_format : OutputFormat
-    measure : bool
-        Whether a table of measurements is among it.
+    tables : tuple of str
+        How the names of tables end that are among it.
 
     Returns
     -------
     tuple of Path
-        The result itself comes first, the table last.
+        The result itself comes first, the tables last.
     """
-    suffixes = (*_SUFFIXES[output_format], *((TABLE,) if measure else ()))
+    suffixes = (*_SUFFIXES[output_format], *tables)
     return tuple(
         # An OME-TIFF's result has not the mark of both.
         output / ((source.stem.removesuffix(".ome") if end == ZARR else source.stem) + end)
@@ -64,7 +64,11 @@ def targets(
 
 
 def check_targets(
-    sources: Iterable[Source], *, output: Path, output_format: OutputFormat, measure: bool
+    sources: Iterable[Source],
+    *,
+    output: Path,
+    output_format: OutputFormat,
+    tables: tuple[str, ...],
 ) -> None:
     """Refuse a run whose results would destroy each other, an image or foreign files.
 
@@ -74,7 +78,7 @@ def check_targets(
     output : Path
         Folder of the results.
     output_format : OutputFormat
-    measure : bool
+    tables : tuple of str
         As for `targets`.
 
     Raises
@@ -88,7 +92,7 @@ def check_targets(
     images = {_key(source.path): source.path for source in sources}
     owners: dict[str, Source] = {}
     for source in sources:
-        written = targets(source, output=output, output_format=output_format, measure=measure)
+        written = targets(source, output=output, output_format=output_format, tables=tables)
         for target in written or (output / source.name,):
             key = _key(target)
             other = owners.setdefault(key, source)
@@ -136,7 +140,7 @@ def _check_nesting(owners: dict[str, Source], output: Path) -> None:
 
 
 def _check_existing(target: Path, output_format: OutputFormat) -> None:
-    table = target.name.endswith(TABLE)
+    table = is_table_name(target.name)
     # Not the method of Path, which raises where a name is too long: writing says that.
     if not os.path.exists(target):
         return
@@ -166,7 +170,7 @@ def is_done(
     *,
     output: Path,
     output_format: OutputFormat,
-    measure: bool,
+    tables: tuple[str, ...],
     finished: Collection[str] = (),
 ) -> bool:
     """Return whether an image has a complete result from an earlier run.
@@ -176,12 +180,12 @@ def is_done(
 
     Parameters
     ----------
-    source, output, output_format, measure
+    source, output, output_format, tables
         As for `targets`.
     finished : collection of str
         Names of images that a COCO dataset holds.
     """
     if output_format == "coco" and source.name not in finished:
         return False
-    written = targets(source, output=output, output_format=output_format, measure=measure)
+    written = targets(source, output=output, output_format=output_format, tables=tables)
     return all(is_result(target, output_format) for target in written)

@@ -65,7 +65,7 @@ def prepare(options: Options) -> Work:
     where: dict[str, Any] = {
         "output": options.output,
         "output_format": options.output_format,
-        "measure": options.measure,
+        "tables": options.tables,
     }
     check_targets([result for image in images for result in image.results], **where)
     if not options.quiet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.cli.link import Linker
 from napari_sam_amg.cli.writers import Ledger
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class StackWriter:
         self._form = options.output_format
         self._measure = options.measure
         self._own_size = options.pixel_size
+        self._linking = options.linking
         self._ledger = Ledger(options)
         self._drop()
 
@@ -47,21 +49,25 @@ class StackWriter:
         self._single = False
         self._found: Found | None = None
         self._stack: LabelStack | None = None
+        self._linker: Linker | None = None
         self._tables: list[pd.DataFrame] = []
 
     def begin(self, image: Image, part: Part) -> None:
         """Hear which planes follow."""
         self._drop()
         self._part = part
-        self._single = self._form == "labels" and not image.is_stack
+        self._single = self._form == "labels" and not (image.is_stack or self._linking)
+        self._linker = None if self._linking is None else Linker(self._linking)
         if image.opened is not None and not self._single:
             self._stack = label_stack(image.opened, part.planes, image.source.name, self._own_size)
 
     def add(self, found: Found) -> None:
-        """Take the masks of a plane; of several, nothing but the label images is kept."""
+        """Take the masks of a plane; unless they are to be linked, label images alone are kept."""
         if self._measure:
             self._tables.append(found.table)
-        if self._stack is not None:
+        if self._linker is not None:
+            self._linker.add(found)
+        elif self._stack is not None:
             self._stack.add(found.masks, found.plane.index)
         else:
             self._found = found
@@ -83,6 +89,9 @@ class StackWriter:
             return
         result = self._part.result
         written = self._ledger.claim(result)
+        linked = {}
+        if self._linker is not None and self._stack is not None:
+            linked = self._linker.into(self._stack)
         if self._found is not None:
             formats.write_labels(self._found.masks, written[0], pixel_size=self._found.sides)
         elif self._stack is not None and self._form == "labels":
@@ -90,6 +99,8 @@ class StackWriter:
         elif self._stack is not None:
             copied = channels_of(self._part.planes)
             formats.write_ome_zarr(self._stack, written[0], channels=copied, overwrite=True)
+        for end, path in zip(linked, written[1:], strict=False):
+            formats.write_table(linked[end], path)
         if self._measure:
             formats.write_table(pd.concat(self._tables, ignore_index=True), written[-1])
         self._ledger.settle(result)

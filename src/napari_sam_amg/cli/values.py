@@ -68,3 +68,26 @@ def to_max_pixels(text: str | None) -> int | None:
     if number < 1:
         raise ParameterError(f"--max-pixels {text}: give a whole number of at least 1")
     return number
+
+
+def to_number(text: Any, kinds: set[str]) -> Any:
+    """Convert a value as far as possible; what is left is for the parameters to refuse.
+
+    Parameters
+    ----------
+    text
+        What a flag was given; if it is no text, it is returned.
+    kinds : set of str
+        The JSON types that it may have.
+    """
+    if not isinstance(text, str):
+        return text
+    if "null" in kinds and text.lower() == "none":
+        return None
+    for kind, convert in (("integer", int), ("number", float)):
+        if kind in kinds:
+            try:
+                return convert(text)
+            except ValueError:
+                return text
+    return text

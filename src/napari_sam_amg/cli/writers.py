@@ -53,7 +53,7 @@ class Ledger:
         self._where = {
             "output": options.output,
             "output_format": options.output_format,
-            "measure": options.measure,
+            "tables": options.tables,
         }
         self._written: dict[tuple[int, int], Source] = {}
 

@@ -27,7 +27,7 @@ _CLASSIC = 2**32 - 2**25
 
 
 class LabelStack:
-    """Label images of the planes of an image, each with labels from 1.
+    """Label images of the planes of an image, each with labels of its own or of all.
 
     Planes are added over T, and within it over Z; they are held compressed.
 
@@ -71,7 +71,14 @@ class LabelStack:
         self._packed: list[tuple[bytes, np.dtype[Any]]] = []
         self._record: dict[str, Any] = {}
 
-    def add(self, masks: Masks, index: Mapping[str, int] | None = None) -> None:
+    def add(
+        self,
+        masks: Masks,
+        index: Mapping[str, int] | None = None,
+        *,
+        linked: npt.NDArray[Any] | None = None,
+        linking: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add the next plane.
 
         Parameters
@@ -79,18 +86,22 @@ class LabelStack:
         masks : Masks
         index : mapping, optional
             Its place in the image that it comes from; recorded.
+        linked : ndarray, unsigned integers, HxW, optional
+            Labels of objects that reach over several planes, instead of the masks' own.
+        linking : mapping, optional
+            How these were linked; recorded (JSON).
 
         Raises
         ------
         ParameterError
             If it has another size, or there are enough planes already.
         """
-        if masks.shape != self.shape[-2:] or len(self.counts) == math.prod(self.shape[:-2]):
+        labels = masks.to_labels() if linked is None else linked
+        if labels.shape != self.shape[-2:] or len(self.counts) == math.prod(self.shape[:-2]):
             raise ParameterError(
-                f"a plane of {masks.shape} does not fit as number {len(self.counts)} of a stack "
+                f"a plane of {labels.shape} does not fit as number {len(self.counts)} of a stack "
                 f"of {self.shape}"
             )
-        labels = masks.to_labels()
         if labels.dtype.itemsize < 2:
             labels = labels.astype(np.uint16)
         self._packed.append((zlib.compress(labels.tobytes(), 1), labels.dtype))
@@ -98,6 +109,9 @@ class LabelStack:
         self._indices.append(dict(index or {}))
         if not self._record:
             self._record = run_record(masks)
+            if linking is not None:
+                provenance = self._record.get("provenance", {})
+                self._record["provenance"] = {**provenance, "linking": dict(linking)}
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -1,0 +1,156 @@
+"""``--link``: objects over slices and tracks over time, against SciPy's own components."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+from scipy import ndimage
+
+from _runs import command
+from napari_sam_amg.cli import main
+from napari_sam_amg.cli.options import parse
+from napari_sam_amg.errors import ParameterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDE = 40
+
+
+def scene(length: int) -> np.ndarray:
+    """Return planes of squares: two that drift slowly, one in a single plane (uint8)."""
+    data = np.full((length, SIDE, SIDE), 10, np.uint8)
+    for number in range(length):
+        data[number, 4 + number : 12 + number, 4:12] = 200
+        data[number, 24:32, 10 + number : 20 + number] = 200
+    data[1, 4:10, 30:36] = 200
+    return data
+
+
+def write(path: Path, data: np.ndarray, axes: str, **metadata: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words: dict[str, Any] = {"ome": True, "photometric": "minisblack"}
+    tifffile.imwrite(path, data, metadata={"axes": axes, **metadata}, **words)
+
+
+def same_partition(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two label images have the same objects, whatever their numbers."""
+    pairs = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1)
+    return all(len(np.unique(side)) == pairs.shape[1] for side in pairs)
+
+
+def read(tmp_path: Path, name: str = "a") -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
+    out = tmp_path / "out"
+    tables = [pd.read_csv(out / f"{name}.{kind}.csv") for kind in ("objects", "places")]
+    return tifffile.imread(out / f"{name}.tif"), *tables
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "TYX"])
+def test_one_axis(tmp_path: Path, generator: Any, axes: str) -> None:
+    data = scene(4)
+    write(
+        tmp_path / "in" / "a.tif",
+        data,
+        axes,
+        PhysicalSizeX=0.5,
+        PhysicalSizeY=0.5,
+        PhysicalSizeZ=2,
+    )
+    assert main(command(tmp_path, "--format", "labels", "--link")) == 0
+    labels, objects, places = read(tmp_path)
+    expected = ndimage.label(data > 127)[0]
+    expected[1, 4:10, 30:36] = 0  # of one plane: dropped
+    assert same_partition(labels, expected)
+    assert len(objects) == 2
+    # The whole of all spots, which the generator finds too, is an object of its own.
+    if axes == "ZYX":
+        # Smallest on top: the squares hide it; its pixels count all the same.
+        assert objects["voxels"].max() >= (data > 127).sum() - 36
+        assert places["slice"].tolist() == [0, 1, 2, 3] * len(objects)
+        assert {"volume_um3", "centroid_um-0"} <= set(objects)
+    else:
+        assert objects["track_id"].tolist() == list(range(1, len(objects) + 1))
+        assert places["frame"].tolist() == [0, 1, 2, 3] * len(objects)
+
+
+def test_both_axes(tmp_path: Path, generator: Any) -> None:
+    data = np.stack([scene(3)] * 2, axis=1)  # T, Z: the slices of a time point are alike
+    write(tmp_path / "in" / "a.tif", data, "TZYX")
+    assert main(command(tmp_path, "--format", "ome-zarr", "--link")) == 0
+    labels = zarr.open_group(tmp_path / "out" / "a.ome.zarr")["labels/masks/0"][:]
+    assert labels.shape == data.shape
+    np.testing.assert_array_equal(labels[:, 0], labels[:, 1])
+    expected = ndimage.label(data[:, 0] > 127)[0]
+    expected[1, 4:10, 30:36] = 0
+    assert same_partition(labels[:, 0], expected)
+
+
+def test_planes_without_a_stack_are_objects(tmp_path: Path, generator: Any) -> None:
+    """A folder of stacks and single images has the same tables for each."""
+    write(tmp_path / "in" / "a.tif", scene(3)[1], "YX")
+    assert main(command(tmp_path, "--format", "labels", "--link")) == 0
+    labels, objects, places = read(tmp_path)
+    assert labels.shape == (SIDE, SIDE)
+    assert same_partition(labels, ndimage.label(scene(3)[1] > 127)[0])
+    assert len(objects) == len(places) == 4
+
+
+def test_how_it_was_linked_is_told_and_can_be_set(tmp_path: Path, generator: Any) -> None:
+    write(tmp_path / "in" / "a.tif", scene(3), "ZYX")
+    flags = ("--link-min-extent", "1", "--link-fill-gaps", "leave_open")
+    assert main(command(tmp_path, "--format", "labels", "--link", *flags)) == 0
+    labels, objects, _ = read(tmp_path)
+    assert same_partition(labels, ndimage.label(scene(3) > 127)[0])
+    assert (objects["extent"] == 1).any()
+    text = tifffile.TiffFile(tmp_path / "out" / "a.tif").ome_metadata
+    assert json.dumps("min_extent") in text.replace("&quot;", '"')
+
+
+def test_what_has_tables_is_done(tmp_path: Path, generator: Any) -> None:
+    write(tmp_path / "in" / "a.tif", scene(3), "ZYX")
+    run = command(tmp_path, "--format", "labels", "--link", "--skip-existing")
+    assert main(run) == 0
+    seen = len(generator.seen)
+    assert main(run) == 0
+    assert len(generator.seen) == seen
+    (tmp_path / "out" / "a.places.csv").unlink()
+    assert main(run) == 0
+    assert len(generator.seen) == 2 * seen
+    (tmp_path / "out" / "a.places.csv").write_text("mine\n")
+    assert main(run) == 2  # a file of someone else
+    assert (tmp_path / "out" / "a.places.csv").read_text() == "mine\n"
+
+
+REFUSED = [
+    (("--link",), "--link needs --format labels or ome-zarr, found png"),
+    (("--format", "labels", "--track-max-gap", "2"), "--track-max-gap needs --link"),
+    (("--format", "labels", "--link", "--link-max-gap", "-1"), r"--link-max-gap=-1: .*0 to 100"),
+    (
+        ("--format", "labels", "--link", "--track-max-distance", "far"),
+        "--track-max-distance='?far",
+    ),
+    (("--format", "labels", "--link", "--link-gap", "1"), "did you mean --link-max-gap"),
+]
+
+
+@pytest.mark.parametrize(("flags", "said"), REFUSED)
+def test_what_is_refused(flags: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        parse(["--input", "a.tif", "--output", "out", *flags])
+
+
+def test_flags_become_parameters() -> None:
+    flags = ["--track-max-distance", "none", "--no-track-divisions", "--link-min-overlap=0.5"]
+    linking = parse(
+        ["--input", "a", "--output", "o", "--format", "labels", "--link", *flags]
+    ).linking
+    assert linking is not None
+    assert linking.track.max_distance is None
+    assert not linking.track.divisions
+    assert linking.link.min_overlap == 0.5
