@@ -91,7 +91,9 @@ class StackWriter:
             copied = channels_of(self._part.planes)
             formats.write_ome_zarr(self._stack, written[0], channels=copied, overwrite=True)
         if self._measure:
-            formats.write_table(pd.concat(self._tables, ignore_index=True), written[-1])
+            # Without a row, a plane has nothing to say of the kinds of columns either.
+            filled = [table for table in self._tables if len(table)] or self._tables[:1]
+            formats.write_table(pd.concat(filled, ignore_index=True), written[-1])
         self._ledger.settle(result)
         self._drop()
 
