@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 HERE = Path(__file__).parent
@@ -50,3 +52,11 @@ def small(nano):
     model = build(replace(ARCHITECTURES["nuclei-nano"], image_size=128))
     model.load_state_dict(nano.state_dict())
     return model
+
+
+@pytest.fixture
+def ngff() -> Callable[..., None]:
+    """Write an OME-Zarr image: folder, data, axes; see `_ngff.write_ngff`."""
+    from _ngff import write_ngff
+
+    return write_ngff

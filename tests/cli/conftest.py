@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_sam_amg.models.profiles import InputProfile
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -29,6 +31,18 @@ class SpotGenerator:
     before_step: Callable[[str, int], None] = lambda name, number: None
     notes: tuple[str, ...] = ()
     seen: list[str] = field(default_factory=list)
+    profile: InputProfile = field(default_factory=InputProfile)
+    configurations: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def info(self) -> SpotGenerator:
+        """What is known of the model: its profile."""
+        return self
+
+    def configured(self, **keywords: Any) -> SpotGenerator:
+        """Keep what a generator is configured for."""
+        self.configurations.append(keywords)
+        return self
 
     def steps(self, image: np.ndarray, *, name: str) -> Iterator[Step]:
         from napari_sam_amg.masks import Masks

@@ -32,6 +32,8 @@ class Work:
     images : list of Image
         With the parts that have no result yet.
     writer : Writer
+    kind : str
+        What the parts are, as users call them: images or planes.
     summary : Summary or None
     generator : AutomaticMaskGenerator or None
         None if there is nothing to do.
@@ -40,6 +42,7 @@ class Work:
     found: Sources
     images: list[Image]
     writer: Writer
+    kind: str
     summary: Summary | None = None
     generator: AutomaticMaskGenerator | None = None
 
@@ -79,14 +82,14 @@ def prepare(options: Options) -> Work:
             summary is None or summary.has(*named)
         )
 
+    count = sum(len(image.parts) for image in images)
+    kind = "images" if count == len(images) else "planes"
     if options.skip_existing:
-        count = sum(len(image.parts) for image in images)
-        kind = "images" if count == len(images) else "planes"
         images = remaining(images, done)
         skipped = count - sum(len(image.parts) for image in images)
         if skipped and not options.quiet:
             say(f"{skipped} of {count} {kind} have a result and are skipped")
-    return Work(found, images, writer, summary)
+    return Work(found, images, writer, kind, summary)
 
 
 def make_output(options: Options) -> None:

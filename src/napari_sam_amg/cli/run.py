@@ -55,20 +55,19 @@ def run_images(options: Options) -> int:
         return len(work.found.unreadable)
     failures: list[tuple[Source, str]] = []
     parts = sum(len(image.parts) for image in work.images)
-    kind = "images" if parts == len(work.images) else "planes"
     try:
         _all(work, work.generator, options, failures)
         with uninterrupted():
             work.writer.close(complete=True)
         done = parts - len(failures)
-        _say(options, f"done: {done} of {parts} {kind}, results in {options.output}")
+        _say(options, f"done: {done} of {parts} {work.kind}, results in {options.output}")
     except KeyboardInterrupt:
         with uninterrupted():
             work.writer.close(complete=False)
         raise
     finally:
         failed = [failure_line(source, why) for source, why in failures]
-        _sum_up(f"{len(failed)} of {parts} {kind} failed", failed)
+        _sum_up(f"{len(failed)} of {parts} {work.kind} failed", failed)
         _sum_up("could not be looked into", _unreadable(work.found))
     return len(failures) + len(work.found.unreadable)
 

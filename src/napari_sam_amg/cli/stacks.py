@@ -102,7 +102,9 @@ class StackWriter:
         for end, path in zip(linked, written[1:], strict=False):
             formats.write_table(linked[end], path)
         if self._measure:
-            formats.write_table(pd.concat(self._tables, ignore_index=True), written[-1])
+            # Without a row, a plane has nothing to say of the kinds of columns either.
+            filled = [table for table in self._tables if len(table)] or self._tables[:1]
+            formats.write_table(pd.concat(filled, ignore_index=True), written[-1])
         self._ledger.settle(result)
         self._drop()
 

@@ -55,20 +55,25 @@ class Summary:
     def __init__(self, folder: Path) -> None:
         self._path = folder / SUMMARY
         self._rows: dict[Key, dict[str, str]] = {}
+        self._names: dict[str, int] = {}
         if os.path.exists(self._path):
             for row in _read(self._path):
-                self._rows[row["name"], row["t"], row["z"]] = row
+                self._put((row["name"], row["t"], row["z"]), row)
 
     def add(self, found: Found) -> None:
         """Take the masks of a plane."""
         key = _key(found.image.name, found.place)
-        # A failure to open the image had no place, or the image had no stack then.
-        self._rows.pop((found.image.name, "", ""), None)
-        self._rows[key] = {
-            **dict(zip(PLACE, key, strict=True)),
-            **{name: _text(value) for name, value in _values(found).items()},
-            _ERROR: "",
-        }
+        # When it could not be opened, the image had no planes.
+        if key[1:] != ("", ""):
+            self._rows.pop((found.image.name, "", ""), None)
+        self._put(
+            key,
+            {
+                **dict(zip(PLACE, key, strict=True)),
+                **{name: _text(value) for name, value in _values(found).items()},
+                _ERROR: "",
+            },
+        )
 
     def fail(self, name: str, places: Iterable[dict[str, int]], why: str) -> None:
         """Take the reason why planes of an image have no result.
@@ -83,7 +88,11 @@ class Summary:
         """
         for place in places:
             key = _key(name, place)
-            self._rows[key] = {**dict(zip(PLACE, key, strict=True)), _ERROR: " ".join(why.split())}
+            self._put(key, {**dict(zip(PLACE, key, strict=True)), _ERROR: " ".join(why.split())})
+
+    def _put(self, key: Key, row: dict[str, str]) -> None:
+        self._names.setdefault(key[0], len(self._names))
+        self._rows[key] = row
 
     def has(self, name: str, places: Iterable[dict[str, int]]) -> bool:
         """Return whether all of these planes have a row without an error."""
@@ -99,12 +108,18 @@ class Summary:
         others = {name: None for row in self._rows.values() for name in row}
         intensities = [name for name in others if name not in (*COLUMNS, _ERROR)]
         columns = [*COLUMNS, *intensities, _ERROR]
-        rows = [[row.get(name, "") for name in columns] for row in self._rows.values()]
+        # Images in the order in which they came first, and their planes in theirs.
+        ordered = sorted(self._rows, key=lambda key: (self._names[key[0]], *map(_number, key[1:])))
+        rows = [[self._rows[key].get(name, "") for name in columns] for key in ordered]
         write_table(pd.DataFrame(rows, columns=columns, dtype=object), self._path)
 
 
 def _key(name: str, place: dict[str, int]) -> Key:
     return name, str(place.get("t", "")), str(place.get("z", ""))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else -1
 
 
 def _read(path: Path) -> list[dict[str, str]]:

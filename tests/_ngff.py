@@ -1,14 +1,12 @@
-"""Stacks in every form that is promised, written by tifffile and zarr."""
+"""OME-Zarr written by hand, for suites that read it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,8 +59,3 @@ def write_ngff(
     if channels:
         found["omero"] = {"channels": [{"label": name} for name in channels]}
     group.attrs.update(found if form == 2 else {"ome": {"version": version, **found}})
-
-
-@pytest.fixture
-def ngff() -> Callable[..., None]:
-    return write_ngff
