@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam_amg.linking.matching import best_links
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_sam_amg.masks.ragged import Indices
 
 LIKENESS = 0.5
 """The smaller daughter has at least this share of the larger one's pixels."""
 
-SHRINKAGE = 0.9
-"""Each daughter has at most this share of the pixels that the mother had at her largest lately."""
+SHRINKAGE = 0.85
+"""Each daughter has at most this share of the pixels that the mother had lately."""
 
 SUM = (0.5, 1.8)
 """Daughters together have pixels of the mother's by between these shares."""
 
-OFF_CENTRE = 0.6
+OFF_CENTRE = 0.7
 """How far the daughters' middle may lie from the mother, as a share of half their distance. If an
 object stays where it is and another comes up beside it, it is 1."""
 
-_LATELY = 3
+_BEFORE, _AFTER = 5, 3
+"""Objects of a track, up to the division and from it on, that its size is taken from."""
+
+Division = tuple[int, int, int]
+"""The last object of the mother, and the first ones of the daughters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +56,22 @@ class Nodes:
     before: Indices
     after: Indices
 
+    def chain_sizes(self, rows: Indices, links: Indices, count: int) -> npt.NDArray[np.float64]:
+        """Return the pixels of objects and those linked to them one way, NaN after the last."""
+        sizes = np.full((len(rows), count), np.nan)
+        for column in range(count):
+            there = rows >= 0
+            sizes[there, column] = self.sizes[rows[there]]
+            rows = np.where(there, links[rows], -1)
+        return sizes
 
-def divisions(nodes: Nodes, *, distance: float, max_gap: int) -> tuple[Indices, Indices]:
+
+def divisions(nodes: Nodes, *, distance: float, max_gap: int) -> list[Division]:
     """Find objects that divide.
 
-    After Jaqaman et al. (Nature Methods 5, 2008): tracks that begin are assigned, one to one and
-    at the greatest worth, to tracks that pass nearby.
+    As in the second step of Jaqaman et al. (Nature Methods 5, 2008), tracks that begin are given
+    to tracks that pass or end nearby. A division needs two daughters: what the track goes on as
+    and one that begins, or two that begin. They are taken by falling worth.
 
     Parameters
     ----------
@@ -69,32 +84,52 @@ def divisions(nodes: Nodes, *, distance: float, max_gap: int) -> tuple[Indices, 
 
     Returns
     -------
-    mothers, daughters : ndarray, int64
-        The last object of each that divides, and the first one of the daughter that it is not
-        linked to; the other daughter is what it is linked to.
+    list of (int, int, int)
+        Each mother at most once, and each daughter.
     """
+    triples = np.array(list(_triples(nodes, distance, max_gap)), dtype=np.int64).reshape(-1, 3)
+    worth = _worth(nodes, *triples.T)
+    found: list[Division] = []
+    taken: set[int] = set()
+    for place in np.argsort(-worth, kind="stable").tolist():
+        mother, one, other = triples[place].tolist()
+        # A mother has a number of its own: an object can be a daughter, and divide.
+        members = {~mother, one, other}
+        if worth[place] > 0 and not members & taken:
+            taken |= members
+            found.append((mother, one, other))
+    return found
+
+
+def _triples(nodes: Nodes, distance: float, max_gap: int) -> Iterator[Division]:
+    """Yield mothers and daughters that are near enough."""
     from scipy.spatial import KDTree
 
     starts = np.flatnonzero((nodes.before < 0) & _lasting(nodes) & (nodes.frame > 0))
-    passing = np.flatnonzero(nodes.after >= 0)
-    none = np.empty(0, dtype=np.int64)
-    if not len(starts) or not len(passing):
-        return none, none
-    reach = distance * np.sqrt(max_gap + 1)
-    pairs = KDTree(nodes.places[starts]).sparse_distance_matrix(
-        KDTree(nodes.places[passing]), reach, output_type="ndarray"
-    )
-    daughter, mother = starts[pairs["i"]], passing[pairs["j"]]
-    later = nodes.frame[daughter] - nodes.frame[mother]
-    soon = (
-        (later >= 1)
-        & (later <= max_gap + 1)
-        & (pairs["v"] <= distance * np.sqrt(np.maximum(later, 1)))
-    )
-    daughter, mother = daughter[soon], mother[soon]
-    worth = _worth(nodes, mother, daughter)
-    chosen = best_links(daughter, mother, worth)
-    return mother[chosen], daughter[chosen]
+    mothers = np.flatnonzero(nodes.frame < nodes.frame.max(initial=0))
+    if not len(starts) or not len(mothers):
+        return
+    # Time as a further axis, so that only those of the time about are compared.
+    far = distance * np.sqrt(max_gap + 1)
+    reach, step = 2 * far, far / (max_gap + 1)
+    trees = [
+        KDTree(np.column_stack([nodes.places[rows], nodes.frame[rows] * step]))
+        for rows in (mothers, starts)
+    ]
+    pairs = trees[0].sparse_distance_matrix(trees[1], reach, output_type="ndarray")
+    mother, start = mothers[pairs["i"]], starts[pairs["j"]]
+    later = nodes.frame[start] - nodes.frame[mother]
+    apart = np.linalg.norm(nodes.places[start] - nodes.places[mother], axis=1)
+    soon = (later >= 1) & (later <= max_gap + 1)
+    soon &= apart <= distance * np.sqrt(np.maximum(later, 1))
+    order = np.argsort(mother[soon], kind="stable")
+    near = zip(mother[soon][order].tolist(), start[soon][order].tolist(), strict=True)
+    for row, group in itertools.groupby(near, key=lambda pair: pair[0]):
+        others = [other for _, other in group]
+        if nodes.after[row] >= 0:
+            yield from ((row, int(nodes.after[row]), other) for other in others)
+        else:
+            yield from ((row, one, other) for one, other in itertools.combinations(others, 2))
 
 
 def _lasting(nodes: Nodes) -> npt.NDArray[np.bool_]:
@@ -104,29 +139,24 @@ def _lasting(nodes: Nodes) -> npt.NDArray[np.bool_]:
     return lasting
 
 
-def _worth(nodes: Nodes, mother: Indices, daughter: Indices) -> npt.NDArray[np.float64]:
-    """Return how well pairs fit, 1 at best; 0 if they cannot be."""
-    sister = nodes.after[mother]
-    sizes = nodes.sizes.astype(np.float64)
-    small, large = np.sort([sizes[daughter], sizes[sister]], axis=0)
-    likeness = small / large
-    share = large / _largest(nodes, mother)
-    together = (small + large) / sizes[mother]
-    apart = np.linalg.norm(nodes.places[daughter] - nodes.places[sister], axis=1)
-    middle = (nodes.places[daughter] + nodes.places[sister]) / 2
-    off = 2 * np.linalg.norm(middle - nodes.places[mother], axis=1) / np.maximum(apart, 1e-9)
-    fits = (likeness >= LIKENESS) & (share <= SHRINKAGE) & (off <= OFF_CENTRE)
-    fits &= (together >= SUM[0]) & (together <= SUM[1]) & _lasting(nodes)[sister]
-    # A sister of before the daughter, or after, still has to be one of the time about.
-    fits &= np.abs(nodes.frame[sister] - nodes.frame[daughter]) <= 1
+def _worth(nodes: Nodes, mother: Indices, one: Indices, other: Indices) -> npt.NDArray[np.float64]:
+    """Return how well triples fit, 1 at best; 0 if they cannot be."""
+    if not len(mother):
+        return np.empty(0)
+    before = np.sort(nodes.chain_sizes(mother, nodes.before, _BEFORE), axis=1)
+    # The second largest, if there are two: one mask may be too large, and nuclei shrink before
+    # they divide.
+    known = np.count_nonzero(~np.isnan(before), axis=1)
+    usual = before[np.arange(len(mother)), np.maximum(known - 2, 0)]
+    sizes = [np.nanmedian(nodes.chain_sizes(d, nodes.after, _AFTER), axis=1) for d in (one, other)]
+    small, large = np.sort(sizes, axis=0)
+    likeness, together = small / large, (small + large) / usual
+    places = nodes.places
+    apart = np.linalg.norm(places[one] - places[other], axis=1)
+    middle = (places[one] + places[other]) / 2
+    off = 2 * np.linalg.norm(middle - places[mother], axis=1) / np.maximum(apart, 1e-9)
+    fits = (likeness >= LIKENESS) & (large <= SHRINKAGE * usual) & (off <= OFF_CENTRE)
+    fits &= (together >= SUM[0]) & (together <= SUM[1])
+    fits &= _lasting(nodes)[one] & _lasting(nodes)[other]
+    fits &= np.abs(nodes.frame[one] - nodes.frame[other]) <= 1
     return np.where(fits, likeness * (1 - off / 2), 0.0)
-
-
-def _largest(nodes: Nodes, rows: Indices) -> npt.NDArray[np.float64]:
-    """Return the most pixels that objects had lately: they shrink before they divide."""
-    largest = nodes.sizes[rows].astype(np.float64)
-    earlier = rows
-    for _ in range(_LATELY):
-        earlier = np.where(earlier >= 0, nodes.before[earlier], -1)
-        largest = np.maximum(largest, np.where(earlier >= 0, nodes.sizes[earlier], 0))
-    return largest

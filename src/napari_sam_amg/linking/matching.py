@@ -111,24 +111,3 @@ def renumbered(labels: npt.NDArray[np.integer]) -> Indices:
     rank[np.argsort(first)] = np.arange(len(first))
     ranks: Indices = rank[index]
     return ranks
-
-
-class Candidates:
-    """Links that could be made, and what they are worth."""
-
-    def __init__(self) -> None:
-        self._one: list[Indices] = [np.empty(0, dtype=np.int64)]
-        self._other: list[Indices] = [np.empty(0, dtype=np.int64)]
-        self._worth: list[npt.NDArray[np.float64]] = [np.empty(0)]
-
-    def add(self, one: Indices, other: Indices, worth: npt.NDArray[np.float64]) -> None:
-        """Add links between nodes (int64 P each) of some worth (float64 P)."""
-        self._one.append(one)
-        self._other.append(other)
-        self._worth.append(worth)
-
-    def best(self) -> tuple[Indices, Indices]:
-        """Return the nodes of those links that are made; see `best_links`."""
-        one, other = np.concatenate(self._one), np.concatenate(self._other)
-        chosen = best_links(one, other, np.concatenate(self._worth))
-        return one[chosen], other[chosen]

@@ -147,6 +147,14 @@ class Objects:
         high = [np.maximum.reduceat(values, first) + 1 for values in last]
         return np.stack([*low, *high], axis=1)
 
+    @property
+    def at_border(self) -> npt.NDArray[np.bool_]:
+        """Whether each object has a pixel in the first or last row or column, bool N."""
+        _, height, width = self.shape
+        low, high = self.boxes[:, 1:3], self.boxes[:, 4:]
+        touching: npt.NDArray[np.bool_] = (low == 0).any(1) | (high == [height, width]).any(1)
+        return touching
+
     def laid_out(self, margin: Shape3, shift: Shape3) -> tuple[Indices, Indices]:
         """Return where spans start and stop, counted over a larger grid, moved within it.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_sam_amg.errors import ImageError
 from napari_sam_amg.linking.filling import Placed, between
-from napari_sam_amg.linking.matching import Candidates, chains, renumbered
+from napari_sam_amg.linking.matching import best_links, chains, renumbered
 from napari_sam_amg.linking.necks import without_necks
 from napari_sam_amg.linking.objects import Objects
 from napari_sam_amg.linking.overlap import overlap
@@ -118,21 +118,22 @@ def _steps(
 ) -> Iterator[LinkStep[Volume]]:
     total = link_step_count(slices)
     starts = offsets([len(masks) for masks in slices])
-    links = Candidates()
+    ones, others = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    worth = [np.empty(0)]
     recent: deque[Objects] = deque(maxlen=parameters.max_gap + 1)
     for number, masks in enumerate(slices):
         objects = Objects.of_store(masks.store)
         for gap, earlier in enumerate(reversed(recent)):
             one, other, iou = overlap(earlier, objects)
             near = iou >= min(1.0, parameters.min_overlap * (gap + 1))
-            links.add(
-                one[near] + starts[number - gap - 1],
-                other[near] + starts[number],
-                iou[near] ** POWER * GAP_WORTH**gap,
-            )
+            ones.append(one[near] + starts[number - gap - 1])
+            others.append(other[near] + starts[number])
+            worth.append(iou[near] ** POWER * GAP_WORTH**gap)
         recent.append(objects)
         yield LinkStep(number + 1, total, "compare")
-    one, other = links.best()
+    one, other = np.concatenate(ones), np.concatenate(others)
+    best = best_links(one, other, np.concatenate(worth))
+    one, other = one[best], other[best]
     areas = np.concatenate([masks.areas for masks in slices])
     whole = without_necks(areas, one, other, parameters.min_neck)
     one, other = one[whole], other[whole]

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam_amg.linking.divisions import Nodes, divisions
-from napari_sam_amg.linking.drift import drift
+from napari_sam_amg.linking.divisions import Division, Nodes, divisions
 from napari_sam_amg.linking.frames import Frame, Frames
-from napari_sam_amg.linking.matching import Candidates, chains, renumbered
-from napari_sam_amg.linking.overlap import overlap
+from napari_sam_amg.linking.links import Links
+from napari_sam_amg.linking.matching import chains, renumbered
 from napari_sam_amg.linking.parameters import TrackParameters
 from napari_sam_amg.linking.provenance import describe
 from napari_sam_amg.linking.sizes import PixelSize, checked_size
 from napari_sam_amg.linking.steps import LinkStep, finished
 from napari_sam_amg.linking.tracks import Tracks
-from napari_sam_amg.masks.ragged import Indices, offsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_sam_amg.linking.objects import Objects
-
-GAP_WORTH = 0.8
-"""What a link is worth for each time point that it leaves out, as a share."""
+    from napari_sam_amg.masks.ragged import Indices
 
 
 def track_objects(
@@ -107,18 +101,21 @@ def _steps(
         yield LinkStep(number + 1, total, "measure")
     diameter = _diameter(np.concatenate(sizes), frames.axes, scale)
     distance = parameters.max_distance or diameter
-    links = _Links(parameters, scale, diameter, distance)
+    links = Links(parameters, scale, diameter, distance)
     for number in range(len(frames)):
         links.add(frames.objects(number))
         yield LinkStep(len(frames) + number + 1, total, "compare")
     nodes = links.nodes()
     yield LinkStep(total - 1, total, "link")
+    divided = []
     if parameters.divisions:
-        mothers, daughters = divisions(nodes, distance=distance, max_gap=parameters.max_gap)
-    else:
-        mothers, daughters = np.empty((2, 0), dtype=np.int64)
-    ids, parents = _numbered(nodes, mothers, daughters, parameters.min_length, len(frames))
-    found = {**describe(parameters, size, unit), "max_distance": distance, "diameter": diameter}
+        divided = divisions(nodes, distance=distance, max_gap=parameters.max_gap)
+    ids, parents = _numbered(nodes, divided, parameters.min_length, len(frames))
+    found = {
+        **describe(parameters, size, unit),
+        "max_distance": distance,
+        "diameter": diameter,
+    }
     tracks = Tracks(
         frames,
         np.split(ids, links.starts[1:-1]),
@@ -141,106 +138,14 @@ def _diameter(sizes: Indices, axes: int, scale: npt.NDArray[np.float64]) -> floa
     return 2 * math.sqrt(size / math.pi) if axes == 2 else 2 * math.cbrt(3 * size / (4 * math.pi))
 
 
-class _Links:
-    """Links between the objects of time points, which are added one after the other."""
-
-    def __init__(
-        self,
-        parameters: TrackParameters,
-        scale: npt.NDArray[np.float64],
-        diameter: float,
-        distance: float,
-    ) -> None:
-        self._parameters, self._scale = parameters, scale
-        self._diameter, self._distance = diameter, distance
-        self._recent: deque[Objects] = deque(maxlen=parameters.max_gap + 1)
-        self._candidates = Candidates()
-        self._sizes: list[Indices] = []
-        self.centroids: list[npt.NDArray[np.float64]] = []
-        """Of each time point, in pixels."""
-        self.drift: list[npt.NDArray[np.float64]] = []
-        """Of each time point from the first, in pixels."""
-
-    @property
-    def starts(self) -> Indices:
-        """Number of the first object of each time point, and of all."""
-        return offsets([len(sizes) for sizes in self._sizes])
-
-    def add(self, objects: Objects) -> None:
-        """Compare the objects of the next time point with those before."""
-        self._sizes.append(objects.sizes)
-        self.centroids.append(objects.centroids)
-        moved = np.zeros(3)
-        if self.drift:
-            moved = self.drift[-1].copy()
-            if self._parameters.drift:
-                moved += self._drift()
-        self.drift.append(moved)
-        for gap, earlier in enumerate(reversed(self._recent)):
-            self._compare(earlier, objects, gap)
-        self._recent.append(objects)
-
-    def _drift(self) -> npt.NDArray[np.float64]:
-        before, after = (places * self._scale for places in self.centroids[-2:])
-        moved = drift(before, after, self._sizes[-2], self._sizes[-1], self._diameter)
-        return moved / self._scale
-
-    def _compare(self, earlier: Objects, objects: Objects, gap: int) -> None:
-        from scipy.spatial import KDTree
-
-        now = len(self.drift) - 1
-        moved = self.drift[now] - self.drift[now - gap - 1]
-        reach = self._distance * np.sqrt(gap + 1)  # as by diffusion
-        places = ((objects.centroids - moved) * self._scale, earlier.centroids * self._scale)
-        pairs = KDTree(places[1]).sparse_distance_matrix(
-            KDTree(places[0]), reach, output_type="ndarray"
-        )
-        one, other = pairs["i"].astype(np.int64), pairs["j"].astype(np.int64)
-        back = np.rint(-moved).astype(int).tolist()
-        iou = _looked_up(one, other, earlier, objects, (back[0], back[1], back[2]))
-        small, large = np.sort([earlier.sizes[one], objects.sizes[other]], axis=0)
-        worth = (1 - (pairs["v"] / reach) ** 2) * (1 + iou) * np.sqrt(small / large)
-        near = iou >= self._parameters.min_overlap
-        starts = self.starts
-        self._candidates.add(
-            one[near] + starts[now - gap - 1],
-            other[near] + starts[now],
-            worth[near] * GAP_WORTH**gap,
-        )
-
-    def nodes(self) -> Nodes:
-        """Choose the links."""
-        one, other = self._candidates.best()
-        count = int(self.starts[-1])
-        before, after = np.full((2, count), -1, dtype=np.int64)
-        before[other], after[one] = one, other
-        frame = np.repeat(np.arange(len(self._sizes)), np.diff(self.starts))
-        places = np.concatenate([*self.centroids, np.empty((0, 3))])
-        resting = (places - np.array(self.drift)[frame]) * self._scale
-        return Nodes(frame, resting, np.concatenate(self._sizes), before, after)
-
-
-def _looked_up(
-    one: Indices, other: Indices, earlier: Objects, objects: Objects, shift: tuple[int, int, int]
-) -> npt.NDArray[np.float64]:
-    """Return the IoU of some pairs."""
-    shared = overlap(earlier, objects, shift)
-    if not len(shared.iou):
-        return np.zeros(len(one))
-    keys = shared.one * len(objects) + shared.other
-    wanted = one * len(objects) + other
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[place] == wanted, shared.iou[place], 0.0)
-
-
 def _numbered(
-    nodes: Nodes, mothers: Indices, daughters: Indices, min_length: int, frames: int
+    nodes: Nodes, divided: list[Division], min_length: int, frames: int
 ) -> tuple[Indices, dict[int, int]]:
     """Return the track of each object, 0 for none, and the parents of tracks."""
     count = len(nodes.frame)
-    sisters = nodes.after[mothers]
+    family = np.array(divided, dtype=np.int64).reshape(-1, 3)
     before = nodes.before.copy()
-    before[sisters] = -1
+    before[family[:, 1:]] = -1
     later = np.flatnonzero(before >= 0)
     chain = chains(count, before[later], later)
     number = int(chain.max(initial=-1)) + 1
@@ -248,11 +153,9 @@ def _numbered(
     np.minimum.at(first, chain, nodes.frame)
     np.maximum.at(last, chain, nodes.frame)
     kept = last - first + 1 >= min(min_length, frames)
-    family = np.concatenate([mothers, daughters, sisters])
     kept[chain[family]] = True
     ids = np.zeros(count, dtype=np.int64)
     stays = kept[chain]
     ids[stays] = renumbered(chain[stays]) + 1
-    children = np.concatenate([daughters, sisters])
-    pairs = zip(ids[children].tolist(), ids[np.tile(mothers, 2)].tolist(), strict=True)
-    return ids, dict(sorted(pairs))
+    parents = {child: mother for mother, *pair in ids[family].tolist() for child in pair}
+    return ids, dict(sorted(parents.items()))
