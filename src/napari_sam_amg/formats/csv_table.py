@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam_amg.errors import WriteError
 from napari_sam_amg.formats.atomic import write_file
 
 if TYPE_CHECKING:
@@ -30,8 +27,6 @@ def write_table(table: pd.DataFrame, path: AnyPath) -> None:
     WriteError
         If it cannot be written; what was there is as it was.
     """
-    if not Path(path).name:
-        raise WriteError(f"{os.fspath(path)!r} is no name of a file; choose another")
     # Names of channels and images come from anywhere: half a character must not stop a result.
     content = table.to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace")
     with write_file(path) as file:
