@@ -30,6 +30,9 @@ LENGTHS = (
 SHAPES = ("area", "centroid", *LENGTHS, "eccentricity", "extent", "orientation", "solidity")
 """What is measured of a mask alone."""
 
+COLUMNS = ("label", "area", "centroid-0", "centroid-1", *SHAPES[2:])
+"""What a table of measurements begins with."""
+
 INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max", "intensity_std")
 """What is measured of each channel of an image within a mask."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam_amg.errors import ReadError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_sam_amg.cli.arguments import OutputFormat
@@ -44,28 +45,15 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
         from napari_sam_amg.formats.png_folder import is_result_folder
 
         return is_result_folder(path)
-    if output_format == "labels":
-        return _is_label_image(path)
-    if output_format == "imagej":
-        return _is_roi_zip(path)
-    content = _json(path)
-    check = {"rle": _is_rle, "coco": _is_dataset, "geojson": _is_geojson}[output_format]
-    return check(content)
+    return _FILES[output_format][1](path)
 
 
 def is_result_file(path: Path) -> bool:
     """Return whether a file is the result of a run in any format of one file an image."""
-    suffix = path.suffix.lower()
-    if suffix in (".tif", ".tiff"):
-        return _is_label_image(path)
-    if suffix == ".zip":
-        return _is_roi_zip(path)
     if path.name.endswith(TABLE):
         return _is_table(path)
-    if suffix not in (".json", ".geojson"):
-        return False
-    content = _json(path)
-    return _is_rle(content) or _is_dataset(content) or _is_geojson(content)
+    suffix = path.suffix.lower()
+    return any(suffix in suffixes and check(path) for suffixes, check in _FILES.values())
 
 
 def foreign_files(folder: Path) -> list[str]:
@@ -86,9 +74,10 @@ def _json(path: Path) -> Any:
         return None
 
 
-def _is_rle(content: Any) -> bool:
+def _is_rle(path: Path) -> bool:
     from napari_sam_amg.formats.rle_json import _HASH
 
+    content = _json(path)
     if isinstance(content, dict):
         return _HASH in content
     # amg.py writes nothing but the list.
@@ -97,16 +86,18 @@ def _is_rle(content: Any) -> bool:
     )
 
 
-def _is_dataset(content: Any) -> bool:
+def _is_dataset(path: Path) -> bool:
     from napari_sam_amg.formats.coco_reading import KEY
 
+    content = _json(path)
     info = content.get("info") if isinstance(content, dict) else None
     return isinstance(info, dict) and isinstance(info.get(KEY), dict)
 
 
-def _is_geojson(content: Any) -> bool:
+def _is_geojson(path: Path) -> bool:
     from napari_sam_amg.formats.geojson import KEY
 
+    content = _json(path)
     return isinstance(content, dict) and isinstance(content.get(KEY), dict)
 
 
@@ -123,9 +114,10 @@ def _is_roi_zip(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    from napari_sam_amg.measurements import SHAPES
+    from napari_sam_amg.measurements import COLUMNS
 
-    start = f"label,{SHAPES[0]},".encode("ascii")
+    # All of them: anyone measures labels and areas.
+    start = ",".join(COLUMNS).encode("ascii")
     try:
         with path.open("rb") as file:
             return file.read(len(start)) == start
@@ -168,3 +160,13 @@ def _description(path: Path, length: int) -> bytes:
                 file.seek(where)
                 return file.read(length)
     return b""
+
+
+_FILES: dict[OutputFormat, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
+    "rle": ((".json",), _is_rle),
+    "coco": ((".json",), _is_dataset),
+    "labels": ((".tif", ".tiff"), _is_label_image),
+    "imagej": ((".zip",), _is_roi_zip),
+    "geojson": ((".geojson",), _is_geojson),
+}
+"""How files of each format are told: by what their names end with, and by a look inside."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_sam_amg.cli.outputs import DATASET, targets
 from napari_sam_amg.errors import ParameterError, ReadError, WriteError
+from napari_sam_amg.image import without_alpha
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from napari_sam_amg.cli.arguments import OutputFormat
     from napari_sam_amg.cli.inputs import Source
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.masks import Masks
@@ -81,21 +83,13 @@ class FileWriter:
                 )
         target = written[0]
         target.parent.mkdir(parents=True, exist_ok=True)
-        table = None
         if self._options.measure:
-            table = masks.measure(image, pixel_size=self._options.pixel_size)
-        if form == "png":
-            formats.write_png_folder(masks, target, overwrite=True)
-        elif form == "rle":
-            formats.write_rle_json(masks, target)
-        elif form == "imagej":
-            formats.write_imagej_rois(masks, target)
-        elif form == "geojson":
-            formats.write_geojson(masks, target, measurements=table)
+            table = _measured(masks, image, self._options.pixel_size)
+            # It replaces an earlier one once the result is there: they belong together.
+            with formats.staged_table(_with_features(table, masks), written[-1]):
+                _write_result(form, masks, target, table)
         else:
-            formats.write_labels(masks, target)
-        if table is not None:
-            _write_table(table, masks, written[-1])
+            _write_result(form, masks, target, None)
         for target in written:
             identity = _identity(target)
             if identity is not None:
@@ -108,12 +102,32 @@ class FileWriter:
         """Do nothing: everything is written."""
 
 
-def _write_table(table: pd.DataFrame, masks: Masks, path: Path) -> None:
-    """Write measurements, and what else is known of the masks."""
+def _write_result(
+    form: OutputFormat, masks: Masks, target: Path, measurements: pd.DataFrame | None
+) -> None:
     from napari_sam_amg import formats
 
+    if form == "png":
+        formats.write_png_folder(masks, target, overwrite=True)
+    elif form == "rle":
+        formats.write_rle_json(masks, target)
+    elif form == "imagej":
+        formats.write_imagej_rois(masks, target)
+    elif form == "geojson":
+        formats.write_geojson(masks, target, measurements=measurements)
+    else:
+        formats.write_labels(masks, target)
+
+
+def _measured(masks: Masks, image: npt.NDArray[Any], pixel_size: float | None) -> pd.DataFrame:
+    """Measure masks; transparency is no channel, as it is none for the model."""
+    return masks.measure(without_alpha(image), pixel_size=pixel_size)
+
+
+def _with_features(table: pd.DataFrame, masks: Masks) -> pd.DataFrame:
+    """Return measurements, and what else is known of the masks."""
     features = masks.features
-    formats.write_table(table.join(features[[n for n in features if n not in table]]), path)
+    return table.join(features[[n for n in features if n not in table]])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -149,13 +163,14 @@ class DatasetWriter:
             self._masks.update(_existing(self._path))
         self.finished: Collection[str] = frozenset(self._masks)
         self._is_new = False
+        self._tables: dict[Path, pd.DataFrame] = {}
 
     def write(self, source: Source, masks: Masks, image: npt.NDArray[Any]) -> None:
-        """Keep the masks of an image, and write the table of their measurements."""
+        """Keep the masks of an image, and their measurements."""
         if self._measure:
-            table = targets(source, output=self._path.parent, output_format="coco", measure=True)
-            table[0].parent.mkdir(parents=True, exist_ok=True)
-            _write_table(masks.measure(image, pixel_size=self._pixel_size), masks, table[0])
+            (path,) = targets(source, output=self._path.parent, output_format="coco", measure=True)
+            table = _measured(masks, image, self._pixel_size)
+            self._tables[path] = _with_features(table, masks)
         self._masks[source.name] = masks
         self._is_new = True
 
@@ -164,7 +179,7 @@ class DatasetWriter:
         self._masks[source.name] = None
 
     def close(self, *, complete: bool) -> None:
-        """Write the dataset.
+        """Write the dataset, then the tables that belong to it.
 
         Images that failed have the entry that they had. After an interruption, an earlier
         dataset of other content is left as it is: part of a run must not replace a whole one.
@@ -178,6 +193,8 @@ class DatasetWriter:
             entries = self._masks | self._earlier(failed)
             found = [(name, masks) for name, masks in entries.items() if masks is not None]
             formats.write_coco(found, self._path, segmentation=self._segmentation)
+            for path, table in self._tables.items():
+                formats.write_table(table, path)
 
     def _earlier(self, names: list[str]) -> dict[str, Masks]:
         from napari_sam_amg import formats
