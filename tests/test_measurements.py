@@ -43,7 +43,10 @@ def test_equals_scikit_image(seed, dtype, monkeypatch):
         assert table["label"].tolist() == list(range(1, len(stack) + 1))
         pixels = image.astype(np.uint8) if dtype is bool else image
         for row, mask in enumerate(stack):
-            same(table.iloc[row], by_scikit_image(mask, (*SHAPES, *INTENSITIES), pixels))
+            same(table.iloc[row], by_scikit_image(mask, SHAPES))
+            for channel in range(2):
+                expected = by_scikit_image(mask, INTENSITIES, pixels[..., channel])
+                same(table.iloc[row], {f"{n}-{channel}": v for n, v in expected.items()})
 
 
 def test_masks_of_a_run(sample_images):
@@ -101,6 +104,51 @@ def test_names_of_channels():
     assert (table["intensity_mean-DAPI"][0], table["intensity_mean-GFP"][0]) == (0, 1)
 
 
+def test_channels_of_different_types():
+    """Each is measured in its own type, under its name."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[3:30, 5:50] = True
+    rng = np.random.default_rng(6)
+    large = rng.integers(2**63, 2**64, SHAPE, dtype=np.uint64)
+    image = {"DAPI": large, "GFP": rng.random(SHAPE, dtype=np.float32), "mask": mask.tolist()}
+    table = Masks.from_arrays([mask]).measure(image)
+    for name in ("DAPI", "GFP"):
+        expected = by_scikit_image(mask, INTENSITIES, image[name])
+        same(table.iloc[0], {f"{n}-{name}": v for n, v in expected.items()})
+    assert table["intensity_mean-mask"][0] == 1
+    assert "intensity_mean" not in " ".join(Masks.from_arrays([mask]).measure({}))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_large_masks_are_added_up_exactly(channels, dtype):
+    """Float32 added up one by one is off by percents, and float16 overflows."""
+    shape = (1000, 800)
+    image = (np.random.default_rng(7).random((*shape, channels)) + 1000).astype(dtype)
+    row = Masks.from_arrays([np.ones(shape, dtype=bool)]).measure(image).iloc[0]
+    for channel in range(channels):
+        suffix = f"-{channel}" if channels > 1 else ""
+        pixels = image[..., channel].astype(np.float64)
+        assert row[f"intensity_mean{suffix}"] == pytest.approx(pixels.mean(), rel=1e-6)
+        assert row[f"intensity_std{suffix}"] == pytest.approx(pixels.std(), rel=1e-4)
+
+
+def test_values_that_are_no_finite_numbers():
+    """They count where they are, and nowhere else."""
+    masks = np.zeros((2, *SHAPE), dtype=bool)
+    masks[0, :5], masks[1, 10:] = True, True
+    image = np.ones((*SHAPE, 2))
+    image[2, 2], image[7, 7] = (np.nan, -np.inf), (np.nan, np.inf)
+    table = Masks.from_arrays(masks).measure(image)
+    assert table[[f"{name}-0" for name in INTENSITIES]].isna().all(axis=1).tolist() == [
+        True,
+        False,
+    ]
+    first, second = (table.loc[row, [f"{n}-1" for n in INTENSITIES]].tolist() for row in (0, 1))
+    assert (first[:3], second) == ([-np.inf, -np.inf, 1], [1, 1, 1, 0])
+    assert np.isnan(first[3])
+
+
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
@@ -111,6 +159,10 @@ def test_names_of_channels():
         ({"image": np.zeros((*SHAPE, 2)), "channel_names": ["a", "a"]}, ParameterError, "give 2"),
         ({"pixel_size": 0}, ParameterError, "above 0"),
         ({"pixel_size": (1, float("nan"))}, ParameterError, "above 0"),
+        ({"pixel_size": (1, 2, 3)}, ParameterError, "one or two lengths"),
+        ({"pixel_size": "small"}, ParameterError, "'small': give"),
+        ({"image": {"a": np.zeros((*SHAPE, 3))}}, ImageError, r"give numbers, height x width$"),
+        ({"image": {}, "channel_names": []}, ParameterError, "has names already"),
     ],
 )
 def test_what_does_not_fit(given, error, said):

@@ -103,7 +103,7 @@ def prepare_image(
         "rule": "linear",
         "contrast": None,
         "percentiles": None,
-        "alpha_dropped": array.ndim == 3 and array.shape[2] == 4,
+        "alpha_dropped": _has_alpha(array),
         "nan_count": 0,
         "posinf_count": 0,
         "neginf_count": 0,
@@ -113,7 +113,7 @@ def prepare_image(
         notes.append("The mask of the masked array was ignored.")
     if mapping["alpha_dropped"]:
         notes.append("The fourth channel was taken for transparency (alpha) and dropped.")
-        array = array[..., :3]
+        array = without_alpha(array)
     if array.dtype.kind == "b":
         mapping["rule"] = "bool"
         return ModelInput(_to_rgb(array.astype(np.uint8) * np.uint8(255)), mapping)
@@ -131,6 +131,15 @@ def prepare_image(
     if gamma != 1.0:
         mapping["gamma"] = gamma
     return ModelInput(_to_rgb(map_to_grey(array, contrast, gamma)), mapping)
+
+
+def without_alpha(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an image (HxW or HxWxC) without the fourth channel, which is taken for alpha."""
+    return array[..., :3] if _has_alpha(array) else array
+
+
+def _has_alpha(array: NDArray[Any]) -> bool:
+    return array.ndim == 3 and array.shape[2] == 4
 
 
 def _as_array(image: Any, name: str) -> NDArray[Any]:

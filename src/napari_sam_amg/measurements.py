@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,9 @@ LENGTHS = (
 SHAPES = ("area", "centroid", *LENGTHS, "eccentricity", "extent", "orientation", "solidity")
 """What is measured of a mask alone."""
 
+COLUMNS = ("label", "area", "centroid-0", "centroid-1", *SHAPES[2:])
+"""What a table of measurements begins with."""
+
 INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max", "intensity_std")
 """What is measured of each channel of an image within a mask."""
 
@@ -37,90 +41,70 @@ _PIXELS_AT_ONCE = 1 << 22
 
 def measure(
     store: MaskStore,
-    image: npt.ArrayLike | None = None,
+    image: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
     *,
     channel_names: Sequence[str] | None = None,
     pixel_size: float | tuple[float, float] | None = None,
     unit: str = "um",
 ) -> pd.DataFrame:
-    """Measure masks, each with all its pixels, also those that it shares with others.
-
-    Parameters
-    ----------
-    store : MaskStore
-        N masks.
-    image : array, HxW or HxWxC, optional
-        What intensities are taken from, in its own values; None measures shapes only.
-    channel_names : sequence of str, optional
-        Of C channels; by default their numbers from 0.
-    pixel_size : float or (float, float), optional
-        Side of a pixel, or its height and width; adds columns in `unit`.
-    unit : str
-        What `pixel_size` is in.
-
-    Returns
-    -------
-    DataFrame, N rows
-        ``label``, then what ``skimage.measure.regionprops_table`` gives by the same names for
-        each mask as an object of its own: shapes in pixels, ``centroid-0`` and ``-1`` being row
-        and column; then ``area_um2``, ``centroid_um-0``, ``perimeter_um`` and the like; then
-        intensities, of several channels ``intensity_mean-0`` and so on. The perimeter in units
-        is NaN where pixels are not square: it is not defined there.
-
-    Raises
-    ------
-    ImageError
-        If the image has another shape than that of the masks.
-    ParameterError
-        If channels and their names differ in number, or a size is not above 0.
-    """
+    """Measure the masks of a store; all else is as for `Masks.measure`."""
     import pandas as pd
 
-    channels = _checked_image(image, store.shape)
-    names = _suffixes(channels, channel_names)
+    channels = _channels(image, channel_names, store.shape)
     columns: dict[str, npt.NDArray[Any]] = {
         "label": np.arange(1, len(store) + 1, dtype=np.int64),
         **_shapes(store, (1.0, 1.0), SHAPES),
     }
     if pixel_size is not None:
         columns |= _in_units(store, columns, _checked_size(pixel_size), unit)
-    if channels is not None:
-        table = _tables(store, INTENSITIES, channels)
-        for name in INTENSITIES:
-            for number, suffix in enumerate(names):
-                columns[name + suffix] = table[f"{name}-{number}"]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | _intensities(store, channels))
 
 
-def _checked_image(image: npt.ArrayLike | None, shape: tuple[int, int]) -> npt.NDArray[Any] | None:
-    """Return an image as HxWxC."""
-    if image is None:
-        return None
+def _channels(
+    image: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None,
+    names: Sequence[str] | None,
+    shape: tuple[int, int],
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the channels, HxW, by what is put after the names of their columns."""
+    if isinstance(image, Mapping):
+        if names is not None:
+            raise ParameterError("channel_names: the image has names already; leave them out")
+        return {f"-{name}": _checked(plane, shape, (2,)) for name, plane in image.items()}
+    planes: list[npt.NDArray[Any]] = []
+    if image is not None:
+        pixels = _checked(image, shape, (2, 3)).reshape(*shape, -1)
+        planes = [pixels[..., number] for number in range(pixels.shape[2])]
+    if names is None:
+        one = len(planes) == 1
+        return {"" if one else f"-{number}": plane for number, plane in enumerate(planes)}
+    if len(set(names)) != len(planes) or len(names) != len(planes):
+        raise ParameterError(
+            f"channel_names={list(names)!r}: give {len(planes)} different names, one for each "
+            "channel"
+        )
+    return {f"-{name}": plane for name, plane in zip(names, planes, strict=True)}
+
+
+def _checked(
+    image: npt.ArrayLike, shape: tuple[int, int], axes: tuple[int, ...]
+) -> npt.NDArray[Any]:
     pixels = np.asarray(image)
-    if pixels.ndim not in (2, 3) or pixels.shape[:2] != shape or pixels.dtype.kind not in "buif":
+    if pixels.ndim not in axes or pixels.shape[:2] != shape or pixels.dtype.kind not in "buif":
+        colour = " or height x width x channels" if 3 in axes else ""
         raise ImageError(
             f"the image has the shape {pixels.shape} ({pixels.dtype}), the masks are of one of "
-            f"{shape[0]} x {shape[1]} pixels: give numbers, height x width or height x width x "
-            "channels"
+            f"{shape[0]} x {shape[1]} pixels: give numbers, height x width{colour}"
         )
-    if pixels.dtype.kind == "b":
-        pixels = pixels.astype(np.uint8)
-    return pixels.reshape(*shape, -1)
-
-
-def _suffixes(channels: npt.NDArray[Any] | None, names: Sequence[str] | None) -> list[str]:
-    count = 0 if channels is None else channels.shape[2]
-    if names is None:
-        return [""] if count == 1 else [f"-{number}" for number in range(count)]
-    if len(set(names)) != count or len(names) != count:
-        raise ParameterError(
-            f"channel_names={list(names)!r}: give {count} different names, one for each channel"
-        )
-    return [f"-{name}" for name in names]
+    # Of these, sums and differences would overflow.
+    wider = {"bool": np.uint8, "float16": np.float32}.get(pixels.dtype.name)
+    return pixels if wider is None else pixels.astype(wider)
 
 
 def _checked_size(size: float | tuple[float, float]) -> tuple[float, float]:
-    height, width = np.broadcast_to(np.asarray(size, dtype=float), 2).tolist()
+    try:
+        height, width = np.broadcast_to(np.asarray(size, dtype=float), 2).tolist()
+    except (TypeError, ValueError):
+        height = width = 0.0
     if not (0 < height < math.inf and 0 < width < math.inf):
         raise ParameterError(f"pixel_size={size!r}: give one or two lengths above 0")
     return height, width
@@ -145,56 +129,87 @@ def _in_units(
 def _shapes(
     store: MaskStore, spacing: tuple[float, float], names: tuple[str, ...]
 ) -> dict[str, npt.NDArray[Any]]:
-    table = _tables(store, names, spacing=spacing)
-    return {name: column for name, column in table.items() if name != "label"}
-
-
-def _tables(
-    store: MaskStore,
-    names: tuple[str, ...],
-    image: npt.NDArray[Any] | None = None,
-    spacing: tuple[float, float] = (1.0, 1.0),
-) -> dict[str, npt.NDArray[Any]]:
-    """Let scikit-image tabulate masks; places are those in the image."""
+    """Let scikit-image tabulate shapes; places are those in the image."""
     from skimage.measure import regionprops_table
 
     parts = []
-    # Without masks one stands in, so that the columns are known.
-    for rows, labels, pixels, shifts in _sheets(store, image):
+    for sheet in _sheets(store):
         table = regionprops_table(  # type: ignore[no-untyped-call]
-            labels, intensity_image=pixels, properties=names, spacing=spacing
+            sheet.labels, properties=names, spacing=spacing
         )
         for axis in range(2):
             if f"centroid-{axis}" in table:
-                table[f"centroid-{axis}"] = table[f"centroid-{axis}"] + shifts[:, axis]
-        parts.append((rows, table))
-    order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable")
-    found = {
+                table[f"centroid-{axis}"] = table[f"centroid-{axis}"] + sheet.shifts[:, axis]
+        parts.append((sheet.rows, table))
+    return _in_order(parts, len(store))
+
+
+def _intensities(
+    store: MaskStore, channels: dict[str, npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Let scikit-image tabulate intensities.
+
+    Channel by channel: of several together, NumPy adds float32 up one by one, which is off by
+    percents in large masks.
+    """
+    from skimage.measure import regionprops_table
+
+    parts = []
+    for sheet in _sheets(store) if channels else ():
+        found: dict[tuple[str, str], npt.NDArray[Any]] = {}
+        for suffix, plane in channels.items():
+            # The standard deviation of infinite values is not a number, of which NumPy warns.
+            with np.errstate(invalid="ignore"):
+                table = regionprops_table(  # type: ignore[no-untyped-call]
+                    sheet.labels, sheet.pixels(store, plane), properties=INTENSITIES
+                )
+            found |= {(name, suffix): table[name] for name in INTENSITIES}
+        names = [(name, suffix) for name in INTENSITIES for suffix in channels]
+        parts.append((sheet.rows, {name + suffix: found[name, suffix] for name, suffix in names}))
+    return _in_order(parts, len(store)) if parts else {}
+
+
+def _in_order(
+    parts: list[tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[Any]]]], count: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Put the tables of sheets together, in the order of masks."""
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable")[:count]
+    return {
         name: np.concatenate([table[name] for _, table in parts])[order] for name in parts[0][1]
     }
-    return found if len(store) else {name: column[:0] for name, column in found.items()}
 
 
-def _sheets(
-    store: MaskStore, image: npt.NDArray[Any] | None
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], Any, npt.NDArray[np.int64]]]:
-    """Lay masks out one below the other, so that none covers another.
+class _Sheet(NamedTuple):
+    """Masks laid out one below the other, so that none covers another.
 
-    Yields
-    ------
-    ndarray, int64, n
-        Rows of masks.
-    ndarray, int32, hxw
-        They as labels 1 to n.
-    ndarray, hxwxC, or None
-        The image's pixels at the same places.
-    ndarray, int64, nx2
-        What places on the sheet lack to those in the image: rows, columns.
+    ``rows`` are n masks, ``labels`` they as labels 1 to n, ``starts`` the rows of the sheet
+    where they begin, and ``shifts`` (nx2: rows, columns) what places on the sheet lack to
+    those in the image.
     """
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+    shifts: npt.NDArray[np.int64]
+
+    def pixels(self, store: MaskStore, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an image's pixels at the same places."""
+        found = np.zeros(self.labels.shape, plane.dtype)
+        if not len(store):
+            return found
+        for (left, top, width, height), start in zip(
+            store.windows[self.rows].tolist(), self.starts.tolist(), strict=True
+        ):
+            inside = plane[top : top + height, left : left + width]
+            found[start : start + height, :width] = inside
+        return found
+
+
+def _sheets(store: MaskStore) -> Iterator[_Sheet]:
     if not len(store):
-        pixels = None if image is None else np.zeros((1, 1, image.shape[2]), dtype=image.dtype)
-        one = np.ones((1, 1), dtype=np.int32)
-        yield np.zeros(1, dtype=np.int64), one, pixels, np.zeros((1, 2), dtype=np.int64)
+        # One mask stands in, so that the columns are known.
+        none = np.zeros(1, dtype=np.int64)
+        yield _Sheet(none, np.ones((1, 1), dtype=np.int32), none, np.zeros((1, 2), np.int64))
         return
     lefts, tops, widths, heights = store.windows.T
     by_width = np.argsort(widths, kind="stable")
@@ -205,13 +220,8 @@ def _sheets(
         rows, by_width = by_width[:count], by_width[count:]
         starts = below[:count] - heights[rows]
         labels = np.zeros((int(below[count - 1]), int(widths[rows[-1]])), dtype=np.int32)
-        pixels = None if image is None else np.zeros((*labels.shape, image.shape[2]), image.dtype)
         for number, (row, start) in enumerate(zip(rows.tolist(), starts.tolist(), strict=True), 1):
             window = store.window(row)
             height, width = window.shape
-            place = slice(start, start + height), slice(0, width)
-            labels[place][window] = number
-            if image is not None and pixels is not None:
-                top, left = int(tops[row]), int(lefts[row])
-                pixels[place] = image[top : top + height, left : left + width]
-        yield rows, labels, pixels, np.stack([tops[rows] - starts, lefts[rows]], axis=1)
+            labels[start : start + height, :width][window] = number
+        yield _Sheet(rows, labels, starts, np.stack([tops[rows] - starts, lefts[rows]], axis=1))

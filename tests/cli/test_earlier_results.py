@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
+import roifile
 import tifffile
 
 from _runs import command, tree
@@ -165,14 +166,15 @@ def test_entries_that_nobody_can_read_do_not_cost_the_new_ones(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
-@pytest.mark.parametrize("form", ["png", "rle", "labels"])
+@pytest.mark.parametrize("form", ["png", "rle", "labels", "imagej", "geojson"])
 def test_a_result_of_this_run_is_not_replaced_by_another(
     tmp_path: Path, painted: Any, spots: Any, capsys: Any, form: str
 ) -> None:
     """As on a disk that takes two names for the same, for which links stand here."""
     image = painted(tmp_path / "in" / "a.png", 1)
     painted(tmp_path / "in" / "b.png", 2, spots=1)
-    end = {"png": "", "rle": ".json", "labels": ".tif"}[form]
+    ends = {"png": "", "rle": ".json", "labels": ".tif", "imagej": ".zip", "geojson": ".geojson"}
+    end = ends[form]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / f"b{end}").symlink_to(tmp_path / "out" / f"a{end}")
     assert main(command(tmp_path, "--format", form)) == 1
@@ -180,11 +182,14 @@ def test_a_result_of_this_run_is_not_replaced_by_another(
     assert f"FAILED {tmp_path / 'in' / 'b.png'}: " in err
     assert f"is the result of {tmp_path / 'in' / 'a.png'} in this run" in err
     target = tmp_path / "out" / f"a{end}"
-    if form == "labels":
-        assert len(np.unique(tifffile.imread(target))) == 1 + len(spots(image)) - 1
-    else:
-        read = formats.read_png_folder if form == "png" else formats.read_rle_json
-        assert len(read(target)) == len(spots(image))
+    count = {
+        "png": lambda: len(formats.read_png_folder(target)),
+        "rle": lambda: len(formats.read_rle_json(target)),
+        "labels": lambda: len(np.unique(tifffile.imread(target))),
+        "imagej": lambda: len(roifile.roiread(target)),
+        "geojson": lambda: len(json.loads(target.read_bytes())["features"]),
+    }[form]()
+    assert count == len(spots(image))
 
 
 @pytest.mark.parametrize("form", get_args(OutputFormat))
@@ -202,7 +207,15 @@ def test_names_that_look_the_same(tmp_path: Path, painted: Any, form: str) -> No
 
 @pytest.mark.parametrize(
     ("form", "length", "status"),
-    [("png", 251, 0), ("rle", 251, 1), ("labels", 251, 0), ("rle", 246, 0)],
+    [
+        ("png", 251, 0),
+        ("rle", 251, 1),
+        ("rle", 246, 0),
+        ("labels", 251, 0),
+        ("imagej", 251, 0),
+        ("geojson", 251, 1),
+        ("geojson", 247, 0),
+    ],
 )
 def test_a_name_as_long_as_can_be_is_one_failure_at_most(
     tmp_path: Path, painted: Any, capsys: Any, form: str, length: int, status: int

@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_looked_into(
         check(tmp_path, "png")
 
 
-@pytest.mark.parametrize("form", ["rle", "labels"])
+@pytest.mark.parametrize("form", ["rle", "labels", "imagej", "geojson"])
 def test_a_name_that_is_too_long_is_left_for_the_writer(tmp_path: Path, form: Any) -> None:
     source = Source(tmp_path / "in" / ("n" * 251 + ".png"), "n" * 251 + ".png")
     check_targets([source], output=tmp_path, output_format=form, tables=())

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from PIL import Image
 
 from _runs import command, tree
 from napari_sam_amg.cli import main
+from napari_sam_amg.cli.arguments import OutputFormat
 from napari_sam_amg.errors import WriteError
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def test_the_others_are_done_when_some_fail(
         assert err.count(line.strip()) == 2
 
 
-@pytest.mark.parametrize("form", ["png", "rle", "labels", "coco"])
+@pytest.mark.parametrize("form", get_args(OutputFormat))
 def test_an_earlier_result_is_replaced_as_a_whole(
     tmp_path: Path, images: Any, painted: Any, form: str
 ) -> None:
@@ -205,11 +206,17 @@ def test_an_earlier_result_is_replaced_as_a_whole(
         assert after["b/0.png"] == before["b/0.png"]
     else:
         assert set(after) == set(before)
-        changed = {"rle": "a.json", "labels": "a.tif", "coco": "annotations.json"}[form]
+        changed = {
+            "rle": "a.json",
+            "labels": "a.tif",
+            "imagej": "a.zip",
+            "geojson": "a.geojson",
+            "coco": "annotations.json",
+        }[form]
         assert after[changed] != before[changed]
 
 
-@pytest.mark.parametrize("form", ["png", "rle", "labels", "coco"])
+@pytest.mark.parametrize("form", get_args(OutputFormat))
 def test_skip_existing(
     tmp_path: Path, images: Any, painted: Any, generator: Any, capsys: Any, form: str
 ) -> None:
@@ -243,7 +250,7 @@ def test_a_damaged_dataset_is_not_continued(tmp_path: Path, images: Any, capsys:
     assert (tmp_path / "out" / "annotations.json").read_text() == "{"
 
 
-@pytest.mark.parametrize("form", ["png", "rle", "labels", "coco"])
+@pytest.mark.parametrize("form", get_args(OutputFormat))
 def test_ctrl_c_leaves_finished_images_whole(
     tmp_path: Path, images: Any, capsys: Any, generator: Any, form: str
 ) -> None:

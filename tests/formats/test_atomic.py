@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import _faults
@@ -21,14 +22,17 @@ from napari_sam_amg.errors import WriteError
 from napari_sam_amg.formats import atomic, staged
 from napari_sam_amg.formats.atomic_folder import write_folder
 
-KINDS = ["png", "coco", "rle", "labels"]
+KINDS = ["png", "coco", "rle", "labels", "imagej", "geojson", "table"]
+RANDOM = str(scaled(300))
 OLD, NEW = _faults.sample("old"), _faults.sample("newer")
-LEAST_CALLS = {"png": 20, "coco": 6, "rle": 11, "labels": 6}
+LEAST_CALLS = dict.fromkeys(KINDS, 6) | {"png": 20, "rle": 11}
 
 
 def _is(found, wanted) -> bool:
+    if isinstance(found, pd.DataFrame):
+        return found.to_csv(index=False) == wanted.features.to_csv(index=False)
     if isinstance(found, np.ndarray):
-        return np.array_equal(found, wanted.to_labels())
+        return np.array_equal(found, wanted.to_labels() if found.ndim == 2 else np.stack(wanted))
     return (
         len(found) == len(wanted)
         and all((found[i] == wanted[i]).all() for i in range(len(wanted)))
@@ -44,7 +48,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _write_file_and_fail(path: Path, error: type[BaseException]) -> None:
+def _write_file_and_fail(path: Path, error: type[BaseException] = ZeroDivisionError) -> None:
     with atomic.write_file(path) as file:
         file.write(b"x" * 2_000_000)
         raise error
@@ -61,9 +65,9 @@ def _named(error: BaseException) -> str:
     return str(error).split(" cannot be written: ")[0]
 
 
-def _run(kind: str, root: Path, target: str, times: str) -> list[dict]:
+def _run(kind: str, root: Path, *tasks: str) -> list[dict]:
     done = subprocess.run(
-        [sys.executable, _faults.__file__, kind, str(root), target, times],
+        [sys.executable, _faults.__file__, kind, str(root), *tasks],
         capture_output=True,
         text=True,
         check=False,
@@ -73,15 +77,21 @@ def _run(kind: str, root: Path, target: str, times: str) -> list[dict]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are POSIX")
-@pytest.mark.parametrize("times", ["calls", str(scaled(300))])
-@pytest.mark.parametrize("target", ["fresh", "over"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_every_call_and_at_random_times(kind, target, times, tmp_path):
-    report = _run(kind, tmp_path, target, times)
+def test_killed_at_every_call_and_at_random_times(kind, tmp_path):
+    tasks = [(target, times) for target in ("fresh", "over") for times in ("calls", RANDOM)]
+    report = _run(kind, tmp_path, *map(":".join, tasks))
+    for task in tasks:
+        _check_killed(kind, *task, [e for e in report if (e["target"], e["times"]) == task])
+
+
+def _check_killed(kind: str, target: str, times: str, report: list[dict]) -> None:
     if times == "calls":
         assert len(report) >= LEAST_CALLS[kind]
         assert {entry["signal"] for entry in report} == {9}
-    clean = {p.name for p in (tmp_path / "count").iterdir()}
+    else:
+        assert len(report) == int(times)
+    clean = {p.name for p in Path(report[0]["folder"]).with_name("count").iterdir()}
     seen = set()
     for entry in report:
         folder = Path(entry["folder"])
@@ -99,7 +109,7 @@ def test_killed_at_every_call_and_at_random_times(kind, target, times, tmp_path)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are POSIX")
 def test_an_earlier_folder_that_was_moved_away_comes_back(tmp_path):
-    report = _run("png", tmp_path, "over", "calls")
+    report = _run("png", tmp_path, "over:calls")
     absent = [e for e in report if not (Path(e["folder"]) / "result").exists()]
     assert len(absent) == 1
     folder = Path(absent[0]["folder"])
@@ -178,7 +188,9 @@ def test_a_disk_that_is_really_full(tmp_path):
     assert _bytes(tmp_path) == before
 
 
-@pytest.mark.parametrize(("kind", "files"), [("png", 7), ("coco", 1), ("rle", 2), ("labels", 1)])
+@pytest.mark.parametrize(
+    ("kind", "files"), [("png", 7), ("rle", 2), *((k, 1) for k in KINDS[1:] if k != "rle")]
+)
 def test_all_is_on_disk_before_it_takes_its_place(kind, files, tmp_path):
     """What a kill cannot show, but a power cut would."""
     with _faults.Faults(None, None).watching() as faults:
@@ -208,6 +220,17 @@ def test_targets_that_cannot_be(relative, message, tmp_path):
     with pytest.raises(WriteError, match=message), atomic.write_file(tmp_path / relative):
         pass
     assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["", ".", "./", "/", Path(), "a\0b"])
+@pytest.mark.parametrize("write", [_write_file_and_fail, _write_folder_and_fail])
+def test_what_has_no_name(write, name, tmp_path, monkeypatch):
+    """The current folder, empty as it is, is not replaced."""
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    with pytest.raises(WriteError, match=r"no name of a file or folder; choose another"):
+        write(name)
+    assert [p.name for p in tmp_path.rglob("*")] == ["inside"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,9 +11,8 @@ import pandas as pd
 import pytest
 import shapely
 
-import _faults
 from _scale import scaled
-from napari_sam_amg.errors import ParameterError, WriteError
+from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.formats import geojson, write_geojson
 from napari_sam_amg.masks import Masks
 
@@ -170,19 +167,6 @@ def test_the_same_masks_give_the_same_bytes(random_masks, rng, tmp_path):
     write_geojson(masks, tmp_path / "a.geojson")
     write_geojson(masks, tmp_path / "b.geojson")
     assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
-
-
-@pytest.mark.parametrize("at", [1, 2, 3, 4, 5], ids=["open", "write", "sync", "close", "replace"])
-def test_a_refused_write_leaves_the_earlier_file(at, pair, tmp_path):
-    (tmp_path / "a.geojson").write_bytes(b"old")
-
-    def refuse():
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    faults = _faults.Faults(refuse, at)
-    with faults.watching(), pytest.raises(WriteError, match="Free some space"):
-        write_geojson(pair, tmp_path / "a.geojson")
-    assert (tmp_path / "a.geojson").read_bytes() == b"old"
 
 
 def test_an_interruption_leaves_the_earlier_file(pair, tmp_path, monkeypatch):

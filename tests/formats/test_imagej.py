@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 import zipfile
 from typing import TYPE_CHECKING
@@ -13,7 +11,6 @@ import pytest
 from roifile import ROI_TYPE, ImagejRoi, roiread
 from skimage import measure
 
-import _faults
 from _scale import scaled
 from napari_sam_amg.errors import WriteError
 from napari_sam_amg.formats import imagej, write_imagej_rois
@@ -181,20 +178,6 @@ def test_the_same_masks_give_the_same_bytes(random_masks, rng, tmp_path, monkeyp
     monkeypatch.setattr(zipfile.time, "time", lambda: 2e9)
     write_imagej_rois(masks, tmp_path / "b.zip")
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
-
-
-@pytest.mark.parametrize("at", [1, 2, 3, 4, 5], ids=["open", "write", "sync", "close", "replace"])
-def test_a_refused_write_leaves_the_earlier_file(at, random_masks, rng, tmp_path):
-    (tmp_path / "a.zip").write_bytes(b"old")
-    masks = random_masks(rng, count=3)
-
-    def refuse():
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    faults = _faults.Faults(refuse, at)
-    with faults.watching(), pytest.raises(WriteError, match="Free some space"):
-        write_imagej_rois(masks, tmp_path / "a.zip")
-    assert (tmp_path / "a.zip").read_bytes() == b"old"
 
 
 def test_an_interruption_leaves_the_earlier_file(random_masks, rng, tmp_path, monkeypatch):

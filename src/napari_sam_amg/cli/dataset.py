@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    import pandas as pd
+
     from napari_sam_amg.cli.found import Found
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.cli.plan import Image, Part
@@ -49,6 +51,7 @@ class DatasetWriter:
             self._masks.update(_existing(self._path))
         self.finished: Collection[str] = frozenset(self._masks)
         self._is_new = False
+        self._tables: dict[Source, pd.DataFrame] = {}
 
     def begin(self, image: Image, part: Part) -> None:
         """Forget what was added before."""
@@ -59,15 +62,12 @@ class DatasetWriter:
         self._found = found
 
     def write(self) -> None:
-        """Keep the masks of the plane, and write the table of their measurements."""
-        from napari_sam_amg import formats
-
+        """Keep the masks of the plane, and their measurements."""
         found, self._found = self._found, None
         if found is None:
             return
         if self._measure:
-            formats.write_table(found.table, self._ledger.claim(found.result)[-1])
-            self._ledger.settle(found.result)
+            self._tables[found.result] = found.table
         self._masks[found.result.name] = found.masks
         self._is_new = True
 
@@ -77,7 +77,7 @@ class DatasetWriter:
         self._masks[result.name] = None
 
     def close(self, *, complete: bool) -> None:
-        """Write the dataset.
+        """Write the dataset, then the tables that belong to it.
 
         Images that failed have the entry that they had. After an interruption, an earlier
         dataset of other content is left as it is: part of a run must not replace a whole one.
@@ -91,6 +91,9 @@ class DatasetWriter:
             entries = self._masks | self._earlier(failed)
             found = [(name, masks) for name, masks in entries.items() if masks is not None]
             formats.write_coco(found, self._path, segmentation=self._segmentation)
+            for result, table in self._tables.items():
+                formats.write_table(table, self._ledger.claim(result)[-1])
+                self._ledger.settle(result)
 
     def _earlier(self, names: list[str]) -> dict[str, Masks]:
         from napari_sam_amg import formats

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam_amg.errors import ReadError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_sam_amg.cli.arguments import OutputFormat
@@ -59,13 +60,7 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
         from napari_sam_amg.formats import ome_zarr
 
         return ome_zarr.is_result_folder(path)
-    if output_format == "labels":
-        return _is_label_image(path)
-    if output_format == "imagej":
-        return _is_roi_zip(path)
-    content = _json(path)
-    check = {"rle": _is_rle, "coco": _is_dataset, "geojson": _is_geojson}[output_format]
-    return check(content)
+    return _FILES[output_format][1](path)
 
 
 def is_result_folder(path: Path) -> bool:
@@ -75,17 +70,10 @@ def is_result_folder(path: Path) -> bool:
 
 def is_result_file(path: Path) -> bool:
     """Return whether a file is the result of a run in any format of one file an image."""
-    suffix = path.suffix.lower()
-    if suffix in (".tif", ".tiff"):
-        return _is_label_image(path)
-    if suffix == ".zip":
-        return _is_roi_zip(path)
     if is_table_name(path.name):
         return _is_table(path)
-    if suffix not in (".json", ".geojson"):
-        return False
-    content = _json(path)
-    return _is_rle(content) or _is_dataset(content) or _is_geojson(content)
+    suffix = path.suffix.lower()
+    return any(suffix in suffixes and check(path) for suffixes, check in _FILES.values())
 
 
 def foreign_files(folder: Path) -> list[str]:
@@ -110,9 +98,10 @@ def _json(path: Path) -> Any:
         return None
 
 
-def _is_rle(content: Any) -> bool:
+def _is_rle(path: Path) -> bool:
     from napari_sam_amg.formats.rle_json import _HASH
 
+    content = _json(path)
     if isinstance(content, dict):
         return _HASH in content
     # amg.py writes nothing but the list.
@@ -121,16 +110,18 @@ def _is_rle(content: Any) -> bool:
     )
 
 
-def _is_dataset(content: Any) -> bool:
+def _is_dataset(path: Path) -> bool:
     from napari_sam_amg.formats.coco_reading import KEY
 
+    content = _json(path)
     info = content.get("info") if isinstance(content, dict) else None
     return isinstance(info, dict) and isinstance(info.get(KEY), dict)
 
 
-def _is_geojson(content: Any) -> bool:
+def _is_geojson(path: Path) -> bool:
     from napari_sam_amg.formats.geojson import KEY
 
+    content = _json(path)
     return isinstance(content, dict) and isinstance(content.get(KEY), dict)
 
 
@@ -153,17 +144,18 @@ def is_table_name(name: str) -> bool:
 
 def _is_table(path: Path) -> bool:
     """Return whether a table begins as its name says."""
-    from napari_sam_amg.measurements import SHAPES
+    from napari_sam_amg.measurements import COLUMNS
 
     starts = {
         OBJECTS: r"label,voxels,|track_id,parent,",
         PLACES: r"label,slice,|track_id,frame,",
-        TABLE: rf"(t,)?(z,)?label,{SHAPES[0]},",
+        # All of them: anyone measures labels and areas.
+        TABLE: rf"(t,)?(z,)?{','.join(COLUMNS)}",
     }
     start = next(value for end, value in starts.items() if path.name.endswith(end))
     try:
         with path.open("rb") as file:
-            return re.match(start.encode("ascii"), file.read(64)) is not None
+            return re.match(start.encode("ascii"), file.read(4096)) is not None
     except (OSError, ValueError):
         return False
 
@@ -204,3 +196,13 @@ def _description(path: Path, length: int) -> bytes:
                 file.seek(where)
                 return file.read(length)
     return b""
+
+
+_FILES: dict[OutputFormat, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
+    "rle": ((".json",), _is_rle),
+    "coco": ((".json",), _is_dataset),
+    "labels": ((".tif", ".tiff"), _is_label_image),
+    "imagej": ((".zip",), _is_roi_zip),
+    "geojson": ((".geojson",), _is_geojson),
+}
+"""How files of each format are told: by what their names end with, and by a look inside."""

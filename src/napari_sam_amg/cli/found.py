@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.image import without_alpha
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
@@ -44,13 +46,14 @@ class Found:
     @property
     def names(self) -> tuple[str, ...] | None:
         """Names of the channels; None if there is only one."""
-        return self.plane.source.value_names
+        names, channels = self.plane.source.value_names, self.channels
+        return names if names is None or channels.ndim == 2 else names[: channels.shape[2]]
 
     @cached_property
     def channels(self) -> npt.NDArray[Any]:
-        """All channels of the plane, not only the one that the model saw."""
+        """All channels of the plane, not only the one that the model saw; transparency is none."""
         if self.plane.source.length("C") == 1:
-            return self.pixels
+            return without_alpha(self.pixels)
         return self.plane.read_channels()
 
     @cached_property

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.cli.existing import OBJECTS, PLACES
-
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
@@ -35,7 +33,7 @@ class Linker:
         """Take the masks of a plane: over T, and within it over Z."""
         self._found.append(found)
 
-    def into(self, stack: LabelStack) -> dict[str, pd.DataFrame]:
+    def into(self, stack: LabelStack) -> list[pd.DataFrame]:
         """Link, and add the label images of objects or tracks to a stack.
 
         Parameters
@@ -45,9 +43,8 @@ class Linker:
 
         Returns
         -------
-        dict of DataFrame
-            By the end of their files' names: a row for each object or track, and one for each
-            of them in each plane, or time point.
+        list of DataFrame
+            A row for each object or track; and one for each of them in each plane, or time point.
 
         Raises
         ------
@@ -60,10 +57,10 @@ class Linker:
             stack.add(
                 found.masks, found.plane.index, linked=plane, linking=_told(linked.provenance)
             )
-        tables: dict[str, pd.DataFrame] = {OBJECTS: linked.features}
         places = getattr(linked, "frame_features", None)
-        tables[PLACES] = linked.slice_features if places is None else places  # type: ignore[union-attr]
-        return tables
+        if places is None:
+            places = linked.slice_features  # type: ignore[union-attr]
+        return [linked.features, places]
 
     def _linked(self, stack: LabelStack) -> Volume | Tracks:
         from napari_sam_amg.linking import link_and_track, link_slices, track_objects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.cli.link import Linker
@@ -9,6 +10,7 @@ from napari_sam_amg.cli.writers import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
     import pandas as pd
@@ -89,24 +91,29 @@ class StackWriter:
             return
         result = self._part.result
         written = self._ledger.claim(result)
-        linked = {}
+        tables: list[pd.DataFrame] = []
         if self._linker is not None and self._stack is not None:
-            linked = self._linker.into(self._stack)
-        if self._found is not None:
-            formats.write_labels(self._found.masks, written[0], pixel_size=self._found.sides)
-        elif self._stack is not None and self._form == "labels":
-            formats.write_label_stack(self._stack, written[0])
-        elif self._stack is not None:
-            copied = channels_of(self._part.planes)
-            formats.write_ome_zarr(self._stack, written[0], channels=copied, overwrite=True)
-        for end, path in zip(linked, written[1:], strict=False):
-            formats.write_table(linked[end], path)
+            tables += self._linker.into(self._stack)
         if self._measure:
-            # Without a row, a plane has nothing to say of the kinds of columns either.
-            filled = [table for table in self._tables if len(table)] or self._tables[:1]
-            formats.write_table(pd.concat(filled, ignore_index=True), written[-1])
+            tables.append(pd.concat(self._tables, ignore_index=True))
+        with contextlib.ExitStack() as staged:
+            # They replace earlier ones once the result is there: all belong together.
+            for table, path in zip(tables, written[1:], strict=True):
+                staged.enter_context(formats.staged_table(table, path))
+            self._write(written[0])
         self._ledger.settle(result)
         self._drop()
+
+    def _write(self, target: Path) -> None:
+        from napari_sam_amg import formats
+
+        if self._found is not None:
+            formats.write_labels(self._found.masks, target, pixel_size=self._found.sides)
+        elif self._stack is not None and self._form == "labels":
+            formats.write_label_stack(self._stack, target)
+        elif self._stack is not None and self._part is not None:
+            copied = channels_of(self._part.planes)
+            formats.write_ome_zarr(self._stack, target, channels=copied, overwrite=True)
 
     def fail(self, result: Source) -> None:
         """Drop what was added: an earlier result is where it was."""

@@ -133,7 +133,18 @@ class FileWriter:
         if found is None:
             return
         written = self._ledger.claim(found.result)
-        masks, target = found.masks, written[0]
+        if self._measure:
+            # It replaces an earlier one once the result is there: they belong together.
+            with formats.staged_table(found.table, written[-1]):
+                self._write(found, written[0])
+        else:
+            self._write(found, written[0])
+        self._ledger.settle(found.result)
+
+    def _write(self, found: Found, target: Path) -> None:
+        from napari_sam_amg import formats
+
+        masks = found.masks
         if self._form == "png":
             formats.write_png_folder(masks, target, overwrite=True)
         elif self._form == "rle":
@@ -143,9 +154,6 @@ class FileWriter:
         else:
             table = found.measured if self._measure else None
             formats.write_geojson(masks, target, measurements=table)
-        if self._measure:
-            formats.write_table(found.table, written[-1])
-        self._ledger.settle(found.result)
 
     def fail(self, result: Source) -> None:
         """Drop what was added: an earlier result is where it was."""

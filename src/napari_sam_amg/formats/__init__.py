@@ -11,7 +11,7 @@ from napari_sam_amg._lazy import attach
 
 if TYPE_CHECKING:
     from napari_sam_amg.formats.coco import read_coco, write_coco
-    from napari_sam_amg.formats.csv_table import write_table
+    from napari_sam_amg.formats.csv_table import staged_table, write_table
     from napari_sam_amg.formats.geojson import write_geojson
     from napari_sam_amg.formats.imagej import write_imagej_rois
     from napari_sam_amg.formats.images import read_image
@@ -35,6 +35,7 @@ _HOMES = {
     "read_labels": "label_tiff",
     "read_png_folder": "png_folder",
     "read_rle_json": "rle_json",
+    "staged_table": "csv_table",
     "write_coco": "coco",
     "write_geojson": "geojson",
     "write_imagej_rois": "imagej",
@@ -55,6 +56,7 @@ __all__ = [
     "read_labels",
     "read_png_folder",
     "read_rle_json",
+    "staged_table",
     "write_coco",
     "write_geojson",
     "write_imagej_rois",

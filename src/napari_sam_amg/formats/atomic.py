@@ -112,10 +112,13 @@ def resolved(path: AnyPath) -> Path:
     Raises
     ------
     WriteError
-        If there is no such path, or its parent cannot be made.
+        If there is no such path, it names nothing but the current folder, or its parent
+        cannot be made.
     """
-    target = Path(os.path.abspath(path)) if "\0" not in os.fspath(path) else None
-    if target is None or not target.name:
+    # As an absolute path, "" and "." would be the current folder's name.
+    named = "\0" not in os.fspath(path) and Path(path).name
+    target = Path(os.path.abspath(path)) if named else Path()
+    if not target.name:
         raise WriteError(f"{os.fspath(path)!r} is no name of a file or folder; choose another")
     with failure_named(target):
         if target.is_symlink():

@@ -8,12 +8,11 @@ it belongs to.
 from __future__ import annotations
 
 import logging
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_sam_amg.errors import ReadError, WriteError
+from napari_sam_amg.errors import ReadError
 from napari_sam_amg.formats.atomic import write_files
 from napari_sam_amg.formats.limits import MAX_MASK_PIXELS, MAX_PIXELS
 from napari_sam_amg.formats.reading import parse_json, read_bytes
@@ -48,8 +47,6 @@ def write_rle_json(masks: Masks, path: AnyPath) -> None:
     WriteError
         If either cannot be written; what was there is as it was.
     """
-    if not Path(path).name:
-        raise WriteError(f"{os.fspath(path)!r} is no name of a file; choose another")
     lines = ",\n".join(map(to_json, masks.records("coco_rle")))
     records = f"[{lines}]\n".encode("ascii")
     run = run_record(masks) | {_HASH: sha256(records).hexdigest()}
@@ -116,7 +113,8 @@ def read_rle_json(
 
 
 def _run_path(path: Path) -> Path:
-    return path.with_suffix(".run.json")
+    # What has no name is refused in words where it is written or read.
+    return path.with_suffix(".run.json") if path.name else path
 
 
 def _run_of(path: Path, digest: str) -> dict[str, Any]:

@@ -311,18 +311,19 @@ class Masks(ScoredMasks, Sequence[Window]):
 
     def measure(
         self,
-        image: npt.ArrayLike | None = None,
+        image: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
         *,
         channel_names: Sequence[str] | None = None,
         pixel_size: float | tuple[float, float] | None = None,
         unit: str = "um",
     ) -> pd.DataFrame:
-        """Measure shapes, and intensities in an image, of each mask with all its pixels.
+        """Measure each mask with all its pixels, also those that it shares with others.
 
         Parameters
         ----------
-        image : array, HxW or HxWxC, optional
-            What intensities are taken from, in its own values.
+        image : array, HxW or HxWxC, or mapping of names to arrays, HxW; optional
+            What intensities are taken from, in its own values: bool, integers or floats.
+            None measures shapes only.
         channel_names : sequence of str, optional
             Of C channels; by default their numbers from 0.
         pixel_size : float or (float, float), optional
@@ -332,14 +333,18 @@ class Masks(ScoredMasks, Sequence[Window]):
 
         Returns
         -------
-        DataFrame
-            A row for each mask; ``label``, then columns of scikit-image's names and values:
-            see `measurements.measure`.
+        DataFrame, a row for each mask
+            ``label``, then what ``skimage.measure.regionprops_table`` gives by the same names
+            for each mask as an object of its own: shapes in pixels, ``centroid-0`` and ``-1``
+            being row and column; then ``area_um2``, ``centroid_um-0``, ``perimeter_um`` and the
+            like; then intensities, of several channels ``intensity_mean-0`` and so on, as of
+            each alone. The perimeter in units is NaN where pixels are not square: it is not
+            defined there.
 
         Raises
         ------
         ImageError
-            If the image has another shape than the masks'.
+            If the image has another shape than the masks', or holds no real numbers.
         ParameterError
             If channels and their names differ in number, or a size is not above 0.
         """

@@ -53,13 +53,9 @@ class Measurement:
 
     def table(self) -> pd.DataFrame:
         """Return a row for each mask, ``index`` being its label."""
-        planes = [np.asarray(plane) for plane in self.channels.values()]
-        table = measure(
-            self.masks.store,
-            np.stack(planes, axis=-1) if planes else None,
-            channel_names=list(self.channels) if len(planes) > 1 else None,
-            pixel_size=self.pixel_size,
-        )
+        planes = {name: np.asarray(plane) for name, plane in self.channels.items()}
+        image = planes if len(planes) > 1 else next(iter(planes.values()), None)
+        table = measure(self.masks.store, image, pixel_size=self.pixel_size)
         return table.drop(columns="label").assign(index=self.labels)
 
 
