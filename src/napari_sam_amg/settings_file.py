@@ -18,7 +18,8 @@ FIELDS = ("device", "precision", "brightness")
 
 _KIND, _VERSION = "napari-sam-amg settings", 1
 _MOST_BYTES = 1 << 20
-_KEYS = {"kind", "version", "model", "parameters", *FIELDS}
+_KEYS = {"kind", "version", "model", "parameters", "linking", *FIELDS}
+_LINKING = {"link", "track"}
 
 
 def write_settings(values: Mapping[str, Any], path: str | Path) -> None:
@@ -27,7 +28,8 @@ def write_settings(values: Mapping[str, Any], path: str | Path) -> None:
     Parameters
     ----------
     values : mapping
-        ``model`` (a name or a path), ``parameters`` (by name) and `FIELDS`; JSON.
+        ``model`` (a name or a path), ``parameters`` (by name), ``linking`` (those of
+        `LinkParameters` as ``link`` and of `TrackParameters` as ``track``) and `FIELDS`; JSON.
     path : path
 
     Raises
@@ -53,8 +55,8 @@ def read_settings(path: str | Path, *, strict: bool = False) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``model``, a text; ``parameters``, a dict whose values are not checked; and those of
-        `FIELDS` that are there.
+        ``model``, a text; ``parameters``, a dict; if they are there, ``linking`` with dicts
+        ``link`` and ``track``, and those of `FIELDS`. Values in dicts are not checked.
 
     Raises
     ------
@@ -74,6 +76,10 @@ def read_settings(path: str | Path, *, strict: bool = False) -> dict[str, Any]:
         )
     if not isinstance(values.get("model"), str) or not isinstance(values.get("parameters"), dict):
         raise ReadError(f"{path}: 'model' (a name) and 'parameters' (an object) are needed")
+    linking = values.get("linking", {})
+    known = isinstance(linking, dict) and set(linking) <= _LINKING
+    if not known or not all(isinstance(part, dict) for part in linking.values()):
+        raise ReadError(f"{path}: 'linking' holds objects 'link' and 'track' and nothing else")
     unknown = sorted(set(values) - _KEYS)
     if strict and unknown:
         raise ReadError(

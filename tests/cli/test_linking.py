@@ -155,3 +155,25 @@ def test_flags_become_parameters() -> None:
     assert linking.track.max_distance is None
     assert not linking.track.divisions
     assert linking.link.min_overlap == 0.5
+
+
+def test_settings_of_the_widget_lie_beneath_the_flags(tmp_path: Path) -> None:
+    settings = {
+        "kind": "napari-sam-amg settings",
+        "version": 1,
+        "model": "nuclei-nano",
+        "parameters": {},
+        "linking": {"link": {"max_gap": 4, "min_extent": 3}, "track": {"divisions": False}},
+    }
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(settings))
+    words = ["--input", "a", "--output", "o", "--format", "labels", "--config", str(path)]
+    assert parse(words).linking is None
+    linking = parse([*words, "--link", "--link-max-gap", "1"]).linking
+    assert linking is not None
+    assert (linking.link.max_gap, linking.link.min_extent) == (1, 3)
+    assert not linking.track.divisions
+    assert linking.track.max_gap == parse([*words[:6], "--link"]).linking.track.max_gap
+    path.write_text(json.dumps(settings | {"linking": {"link": {"max_gap": -4}}}))
+    with pytest.raises(ParameterError, match=r"settings\.json.*max_gap=-4"):
+        parse([*words, "--link"])

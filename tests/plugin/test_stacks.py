@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import dask.array as da
@@ -10,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from napari_sam_amg import AutomaticMaskGenerator
-from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.errors import ParameterError, SamAmgError
 from napari_sam_amg.linking import link_slices
 from napari_sam_amg.masks import Masks
 from napari_sam_amg.plugin import look
@@ -260,3 +261,36 @@ def test_brightness_of_a_stack_is_measured_once(widget, wait, monkeypatch, same)
     widget.run_stack()
     wait(widget)
     assert measured == ([(3, 64, 64)] if same else [])
+
+
+def test_settings_hold_how_to_link(quick, tmp_path) -> None:
+    widget = quick(SERIES)
+    before = widget.linking
+    widget.link_max_gap.value, widget.track_max_distance.value = 5, 12.5
+    widget.track_divisions.value = False
+    widget.save_settings(tmp_path / "settings.json")
+    chosen = widget.linking
+    assert (chosen["link"].max_gap, chosen["track"].max_distance) == (5, 12.5)
+    widget.linking = before
+    assert widget.linking == before
+    widget.load_settings(tmp_path / "settings.json")
+    assert widget.linking == chosen
+    # A file of an earlier version, which knows nothing of stacks, brings what was then.
+    older = json.loads((tmp_path / "settings.json").read_text())
+    del older["linking"]
+    (tmp_path / "settings.json").write_text(json.dumps(older))
+    widget.load_settings(tmp_path / "settings.json")
+    assert widget.linking == before
+
+
+@pytest.mark.parametrize("linking", [{"link": {"max_gap": -1}}, {"glue": {}}, {"link": 3}, []])
+def test_settings_that_cannot_be_used_change_nothing(quick, tmp_path, linking) -> None:
+    widget = quick(SERIES)
+    widget.save_settings(tmp_path / "settings.json")
+    wrong = json.loads((tmp_path / "settings.json").read_text()) | {"linking": linking}
+    (tmp_path / "settings.json").write_text(json.dumps(wrong))
+    widget.points_per_side.value = 7
+    before = widget.parameters, widget.linking
+    with pytest.raises(SamAmgError):
+        widget.load_settings(tmp_path / "settings.json")
+    assert (widget.parameters, widget.linking) == before

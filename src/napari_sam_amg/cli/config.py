@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from napari_sam_amg.cli.link_arguments import LINKING
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.settings_file import read_settings
@@ -63,6 +64,11 @@ def apply_config(values: dict[str, Any]) -> dict[str, Any]:
         values["checkpoint" if _is_file(found["model"]) else "model_type"] = found["model"]
     try:
         parameters = dict(AmgParameters(**found["parameters"]))
+        for kind, model in LINKING.items():
+            part = model(**found.get("linking", {}).get(kind, {}))
+            if values["link"]:
+                for name, value in part:
+                    values.setdefault(f"{kind}_{name}", value)
     except ParameterError as error:
         raise ParameterError(f"--config {path}: {error}") from None
     return {name: value for name, value in parameters.items() if name not in _NO_FLAG}

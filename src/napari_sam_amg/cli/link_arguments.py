@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.parameters import ParameterSet
 
-_MODELS: dict[str, type[ParameterSet]] = {"link": LinkParameters, "track": TrackParameters}
+LINKING: dict[str, type[ParameterSet]] = {"link": LinkParameters, "track": TrackParameters}
+"""What flags are made from, by how their names begin: ``--link-min-overlap``."""
+
 _FORMATS = ("labels", "ome-zarr")
 
 
@@ -37,7 +39,7 @@ def add_link_arguments(group: argparse._ArgumentGroup) -> None:
         "then those of objects or tracks; tables of them are written besides.",
     )
     for kind, name, flag in _flags():
-        field = _MODELS[kind].model_fields[name]
+        field = LINKING[kind].model_fields[name]
         types = _types(kind)[name]
         given: dict[str, Any] = {"dest": _dest(kind, name), "default": argparse.SUPPRESS}
         if types["kinds"] == {"boolean"}:
@@ -68,11 +70,11 @@ def to_linking(values: dict[str, Any], output_format: str) -> Linking | None:
             f"--link needs --format labels or ome-zarr, found {output_format}: others hold "
             "masks of one plane"
         )
-    chosen: dict[str, dict[str, Any]] = {kind: {} for kind in _MODELS}
+    chosen: dict[str, dict[str, Any]] = {kind: {} for kind in LINKING}
     for kind, name in given:
         chosen[kind][name] = _value(kind, name, values[_dest(kind, name)])
     found = []
-    for kind, model in _MODELS.items():
+    for kind, model in LINKING.items():
         try:
             found.append(model(**chosen[kind]))
         except ParameterError as error:
@@ -85,7 +87,7 @@ def to_linking(values: dict[str, Any], output_format: str) -> Linking | None:
 
 
 def _flags() -> Iterator[tuple[str, str, str]]:
-    for kind, model in _MODELS.items():
+    for kind, model in LINKING.items():
         for name in model.model_fields:
             yield kind, name, _flag(kind, name)
 
@@ -102,7 +104,7 @@ def _dest(kind: str, name: str) -> str:
 def _types(kind: str) -> dict[str, Any]:
     """Return the JSON types and choices of each parameter."""
     found = {}
-    for name, schema in _MODELS[kind].model_json_schema()["properties"].items():
+    for name, schema in LINKING[kind].model_json_schema()["properties"].items():
         kinds = {str(part.get("type")) for part in schema.get("anyOf", [schema])}
         found[name] = {"kinds": kinds, "choices": schema.get("enum")}
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.linking.parameters import LinkParameters, TrackParameters
 from napari_sam_amg.models.registry import list_models
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.panel import CUSTOM
@@ -31,6 +32,7 @@ def save_settings(widget: AmgWidget, path: str | Path) -> None:
         "model": str(widget.model_file.value) if model == CUSTOM else model,
         **{name: getattr(widget, name).value for name in FIELDS},
         "parameters": json.loads(widget.parameters.model_dump_json()),
+        "linking": {name: part.model_dump() for name, part in widget.linking.items()},
     }
     write_settings(values, path)
 
@@ -49,6 +51,11 @@ def load_settings(widget: AmgWidget, path: str | Path) -> None:
     parameters = values["parameters"]
     # What an earlier version did not know is as it was then.
     parameters = dict(AmgParameters(**parameters))
+    parts = values.get("linking", {})
+    linking = {
+        "link": LinkParameters(**parts.get("link", {})),
+        "track": TrackParameters(**parts.get("track", {})),
+    }
     model = values["model"]
     names = [info.name for info in list_models()]
     if model not in names and not Path(model).is_file():
@@ -69,3 +76,4 @@ def load_settings(widget: AmgWidget, path: str | Path) -> None:
         if name in values:
             getattr(widget, name).value = values[name]
     widget.set_parameters(parameters)
+    widget.linking = linking

@@ -103,6 +103,20 @@ class Stacks(Section):
             for other in fields.values():
                 show_row(other, shown=field.value != _NONE)
 
+    @property
+    def linking(self) -> dict[str, Any]:
+        """How to link and to track, as ``link`` and ``track``; ParameterError if it cannot be."""
+        return {
+            "link": LinkParameters(**_values(self.link)),
+            "track": TrackParameters(**_values(self.track)),
+        }
+
+    @linking.setter
+    def linking(self, values: Mapping[str, ParameterSet]) -> None:
+        for fields, given in ((self.link, values["link"]), (self.track, values["track"])):
+            for name, value in given:
+                fields[name].value = value
+
     # -- runs -------------------------------------------------------------------------
 
     def job(self, make: Callable[[Image | None, Mapping[int, int]], Job]) -> StackJob:
@@ -146,8 +160,7 @@ class Stacks(Section):
             z=z,
             t=t,
             slices=lengths[1],
-            link=LinkParameters(**_values(self.link)),
-            track=TrackParameters(**_values(self.track)),
+            **self.linking,
         )
 
     def again(self) -> LinkedStack:
@@ -156,8 +169,7 @@ class Stacks(Section):
             raise ParameterError("no stack was run yet: press Run stack")
         job = replace(
             self._last.job,
-            link=LinkParameters(**_values(self.link)),
-            track=TrackParameters(**_values(self.track)),
+            **self.linking,
         )
         return replace(self._last, job=job)
 

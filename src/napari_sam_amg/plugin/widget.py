@@ -123,6 +123,15 @@ class AmgWidget(Container[Any]):
         """Set parameters as the user would, by their names."""
         self._settings.set_by_user(values)
 
+    @property
+    def linking(self) -> dict[str, Any]:
+        """How a stack is linked: `LinkParameters` as ``link``, `TrackParameters` as ``track``."""
+        return self._stacks.linking
+
+    @linking.setter
+    def linking(self, values: Mapping[str, Any]) -> None:
+        self._stacks.linking = values
+
     def parameter_field(self, name: str) -> BaseValueWidget[Any]:
         """Return the field of a parameter, by its name."""
         return self._panel.fields[name]
