@@ -111,6 +111,47 @@ def test_painted_labels(viewer):
     assert table["intensity_min"].tolist()[1:] == [2 * 20 + 2, 10 * 20 + 10]
 
 
+def test_images_that_lie_elsewhere_are_no_channels(viewer):
+    """Two fields side by side have the same shape, but not the same objects."""
+    rng = np.random.default_rng(8)
+    size = {"scale": (0.5, 0.5)}
+    labels = np.zeros((30, 40), dtype=int)
+    labels[5:10, 5:12] = 1
+    fine = rng.integers(0, 99, (60, 80))
+    viewer.add_image(fine[::2, ::2], name="here", translate=(3, 4), **size)
+    viewer.add_image([fine, fine[::2, ::2]], name="levels", scale=(0.25, 0.25), translate=(3, 4))
+    viewer.add_image(fine[::2, ::2], name="beside", translate=(3, 24), **size)
+    viewer.add_image(fine[::2, ::2], name="smaller", translate=(3, 4), scale=(0.4, 0.4))
+    viewer.add_image(fine[::2, ::2], name="turned", translate=(3, 4), rotate=90, **size)
+    layer = viewer.add_labels(labels, translate=(3, 4), **size)
+    assert list(measurement(layer, viewer).channels) == ["here", "levels"]
+
+
+def test_features_of_a_users_own_stay(viewer, tmp_path):
+    """No row of the background, and labels that are words."""
+    data = np.zeros((20, 20), dtype=int)
+    data[2:6, 2:6], data[10:13, 10:15] = 1, 2
+    own = pd.DataFrame({"index": [1, 2], "label": ["a", "b"], "area": [1, 2]})
+    layer = viewer.add_labels(data, features=own)
+    table = with_measurements(layer.features, measurement(layer, viewer).table())
+    assert table["index"].tolist() == [0, 1, 2]
+    assert table["area"].tolist() == [0, 16, 15]
+    assert table["label"].tolist()[1:] == ["a", "b"]
+    write_features(str(tmp_path / "a.csv"), data, {"name": "a", "features": table})
+    found = pd.read_csv(tmp_path / "a.csv")
+    assert (found["index"].tolist(), found["label"].tolist()) == ([1, 2], ["a", "b"])
+
+
+def test_channels_of_different_types_are_exact(viewer):
+    """Together they would all become float32, whose sums are off in large masks."""
+    shape = (500, 500)
+    viewer.add_image(np.full(shape, 60_001, dtype=np.uint16), name="counts")
+    viewer.add_image(np.zeros(shape, dtype=np.float32), name="ratio")
+    table = measurement(viewer.add_labels(np.ones(shape, dtype=int)), viewer).table()
+    assert table["intensity_mean-counts"][0] == 60_001
+    assert table["intensity_std-counts"][0] == 0
+
+
 def test_several_planes_are_refused(viewer):
     layer = viewer.add_labels(np.ones((3, 9, 9), dtype=int), name="stack")
     with pytest.raises(ImageError, match="'stack' has 3 planes"):

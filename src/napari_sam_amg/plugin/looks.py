@@ -55,8 +55,8 @@ class Looks(Section):
             name="measure",
             text="Measure",
             tooltip="<qt>Shape of each mask and its intensity in every image layer that has the "
-            "same pixels, as columns of the features table. Masks count with all their pixels. "
-            "Other thresholds show other masks: measure them again.</qt>",
+            "same pixels in the same place, as columns of the features table. Masks count with "
+            "all their pixels. Other thresholds show other masks: measure them again.</qt>",
         )
         self.rows = [self.nesting, self.colour_by, (self.features_table, self.measure)]
         self.nesting.changed.connect(self._nesting_changed)

@@ -67,7 +67,7 @@ def measurement(layer: Labels, viewer: napari.viewer.Viewer) -> Measurement:
     layer : napari.layers.Labels
         Of a single plane.
     viewer : napari.viewer.Viewer
-        Every image layer in it that has the same pixels gives a channel.
+        Every image layer in it that has the same pixels, in the same place, gives a channel.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _channels(
 ) -> dict[str, Any]:
     """Return the planes of an image layer on which a Labels layer of `shape` lies, by name."""
     recorded = layer.metadata.get(PROVENANCE, {}).get("plane", {}).get("index")
-    for data in image.data if image.multiscale else [image.data]:
+    for level, data in enumerate(image.data if image.multiscale else [image.data]):
         sides = tuple(data.shape[: image.ndim])
         if len(sides) != len(shape) or any(sides[axis] != shape[axis] for axis in axes):
             continue
@@ -107,12 +107,36 @@ def _channels(
                 if recorded is None or len(recorded) != len(shape):
                     return {}  # nothing says which of its planes
                 index[axis] = min(int(recorded[axis] or 0), length - 1)
+        factors = image.downsample_factors[level] if image.multiscale else np.ones(len(shape))
+        if not _in_place(image, index, np.asarray(factors, dtype=float), shape, layer):
+            return {}
         plane = data[tuple(index)]
         if image.rgb:
             colours = ("red", "green", "blue")
             return {f"{image.name} {name}": plane[..., i] for i, name in enumerate(colours)}
         return {image.name: plane}
     return {}
+
+
+def _in_place(
+    image: Image,
+    index: Sequence[int | slice],
+    factors: npt.NDArray[np.float64],
+    shape: tuple[int, ...],
+    layer: Labels,
+) -> bool:
+    """Return whether a plane's pixels lie on those of a Labels layer, to half a pixel."""
+    axes = [axis for axis, at in enumerate(index) if isinstance(at, slice)]
+    offset = np.array([0 if isinstance(at, slice) else at for at in index], dtype=float)
+    height, width = (shape[axis] - 1 for axis in axes)
+    # Three corners tell of any shift, turn and stretch.
+    for corner in ((0, 0), (height, 0), (0, width)):
+        at = np.zeros(len(shape))
+        at[axes] = corner
+        found = layer.world_to_data(image.data_to_world((at + offset) * factors))
+        if (np.abs(np.asarray(found)[axes] - corner) > 0.5).any():
+            return False
+    return True
 
 
 def start_measuring(
@@ -174,11 +198,16 @@ def with_measurements(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFra
         known.drop(columns=[n for n in table if n in known and n not in _OWN]), "left"
     )
     new = rows.merge(table, "left", on="index")
-    if "label" in kept:
+    if "label" in kept and _is_index(known, "label"):
         kept["label"] = kept["index"]
     if "area" in kept:
         # What the run said of a label that was painted over since is no longer so.
-        kept["area"] = new.pop("area").fillna(kept["area"]).astype(int)
+        kept["area"] = new.pop("area").fillna(kept["area"]).fillna(0).astype(int)
     else:
         new["area"] = new["area"].fillna(0).astype(int)
     return kept.merge(new, on="index")
+
+
+def _is_index(features: pd.DataFrame, name: str) -> bool:
+    """Return whether a column is the label again, as a run has it, and nothing of a user's."""
+    return bool((features[name] == features["index"]).all())

@@ -103,9 +103,10 @@ def write_features(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         )
     if "index" in table:
         table = table[table["index"] != 0]  # the background
-        if "label" in table:
+        if "label" in table and (table["label"] == table["index"]).all():
             table = table.drop(columns="label")
-        table = table.rename(columns={"index": "label"})
+        if "label" not in table:
+            table = table.rename(columns={"index": "label"})
     write_table(table, path)
     return [str(path)]
 
