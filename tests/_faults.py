@@ -83,6 +83,16 @@ def write(kind: str, masks, folder: Path) -> None:
         formats.write_png_folder(masks, folder / "result", overwrite=True)
     elif kind == "coco":
         formats.write_coco({"a.tif": masks}, folder / "result")
+    elif kind == "ome-zarr":
+        from napari_sam_amg.formats.ome_zarr import Channels
+
+        height, width = masks.shape
+        stack = formats.LabelStack({"Z": 2, "Y": height, "X": width}, name="a.tif")
+        stack.add(masks)
+        stack.add(masks[:1])
+        planes = [masks.to_labels(), masks[0].astype("u1")]
+        channels = Channels(planes, planes[0].dtype)
+        formats.write_ome_zarr(stack, folder / "result", channels=channels, overwrite=True)
     else:
         writers = {
             "rle": formats.write_rle_json,
@@ -111,6 +121,7 @@ def read(kind: str, folder: Path):
         "imagej": _rois,
         "geojson": _geometries,
         "table": partial(pd.read_csv, float_precision="round_trip"),
+        "ome-zarr": _read_ome_zarr,
     }
     return readers[kind](path)
 
@@ -145,6 +156,21 @@ def _filled(outlines):
             for (x, y), (_, below) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
                 mask[min(y, below) : max(y, below), x] ^= True
     return np.logical_xor.accumulate(turns, axis=2)[..., :-1]
+
+
+def _read_ome_zarr(path: Path):
+    """Return the labels of the first plane; what is a result has all of the second one too."""
+    import numpy as np
+    import zarr
+
+    from napari_sam_amg.formats.ome_zarr import is_result_folder
+
+    assert is_result_folder(path)
+    root = zarr.open_group(path, mode="r")
+    labels, image = root["labels/masks/0"][...], root["0"][...]
+    assert np.array_equal(labels > 0, image > 0)
+    assert labels[1].any()
+    return labels[0]
 
 
 def sample(which: str):

@@ -18,7 +18,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 11
+    assert len(EXAMPLES) == 13
 
 
 def test_formats_and_version_are_there_once_the_package_is():

@@ -119,16 +119,15 @@ def _write(folder: Path, stack: LabelStack, channels: Channels) -> None:
     root = zarr.open_group(folder, mode="w", zarr_format=2)
     places = list(np.ndindex(*stack.shape[:-2]))
     image = _array(root, axes, [lengths[axis] for axis in axes], kind)
-    low, high = np.inf, -np.inf
+    seen = [_Range() for _ in channels.names or ("",)]
     for place, pixels in zip(places, channels.planes, strict=True):
         at: dict[str, Any] = dict(zip(stack.axes, place, strict=False))
         found = np.moveaxis(pixels, -1, 0) if channels.names else pixels
         # The channels of a plane, wherever its axis lies among the others.
         where = tuple(at.get(axis, slice(None)) for axis in axes)
         image[where] = found
-        if found.size and np.isfinite(found).any():
-            finite = found[np.isfinite(found)]
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        for one, values in zip(seen, found if channels.names else [found], strict=True):
+            one.add(values)
     scale = {**stack.pixel_size, **({} if stack.time_step is None else {"T": stack.time_step})}
     group = root.create_group("labels")
     masks = group.create_group(LABELS)
@@ -143,11 +142,10 @@ def _write(folder: Path, stack: LabelStack, channels: Channels) -> None:
             "image-label": {"version": _VERSION, "source": {"image": "../../"}},
         }
     )
-    found_range = (low, high) if low <= high else (0.0, 1.0)
     root.attrs.update(
         {
             "multiscales": _multiscales(stack.name, axes, scale),
-            "omero": {"version": _VERSION, "channels": _omero(channels, kind, found_range)},
+            "omero": {"version": _VERSION, "channels": _omero(channels, kind, seen)},
             KEY: json.loads(to_json(stack.record)),
         }
     )
@@ -178,25 +176,45 @@ def _multiscales(name: str, axes: str, scale: Mapping[str, float]) -> list[dict[
     return [{"version": _VERSION, "name": name, "axes": described, "datasets": [dataset]}]
 
 
+class _Range:
+    """The smallest and largest finite value of what was added."""
+
+    def __init__(self) -> None:
+        self._low, self._high = np.inf, -np.inf
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        if finite.size:
+            self._low = min(self._low, float(finite.min()))
+            self._high = max(self._high, float(finite.max()))
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return (self._low, self._high) if self._low <= self._high else (0.0, 1.0)
+
+
 def _omero(
-    channels: Channels, dtype: np.dtype[Any], found: tuple[float, float]
+    channels: Channels, dtype: np.dtype[Any], seen: Sequence[_Range]
 ) -> list[dict[str, Any]]:
-    limits = (0.0, 1.0) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    """Return how viewers are to show the channels; all of these keys must be there."""
     names = channels.names or ("0",)
     colours = list(_RGB if channels.colour else _COLOURS[len(names) > 1 :])
-    low, high = (0.0, 255.0) if channels.colour and dtype == np.uint8 else found
-    window = {
-        "min": float(min(limits[0], found[0])),
-        "max": float(max(limits[1], found[1])),
-        "start": low,
-        "end": high,
-    }
-    return [
-        {
-            "label": name,
-            "color": colours[number % len(colours)],
-            "active": True,
-            "window": window,
-        }
-        for number, name in enumerate(names)
-    ]
+    least, most = (0.0, 1.0) if dtype.kind == "f" else _limits(dtype)
+    found = []
+    for number, (name, one) in enumerate(zip(names, seen, strict=True)):
+        low, high = _limits(dtype) if channels.colour and dtype == np.uint8 else one.limits
+        window = {"min": min(least, low), "max": max(most, high), "start": low, "end": high}
+        found.append(
+            {
+                "label": name,
+                "color": colours[number % len(colours)],
+                "active": True,
+                "window": window,
+            }
+        )
+    return found
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
