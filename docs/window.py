@@ -45,30 +45,21 @@ def opened(sample: Callable[[], Any]) -> tuple[napari.Viewer, AmgWidget]:
 
 
 def stacked() -> tuple[napari.Viewer, AmgWidget]:
-    """Open slices of nuclei that change from one to the next, and link them."""
-    import numpy as np
-    from scipy import ndimage
+    """Open the stack of the guide, and link its slices."""
+    from guide_data import SIZES, stack
 
-    ((image, _, _),) = fluorescence()
-    # Seen through a stack, nuclei come and go: each slice is blurred and dimmed on its own way.
-    depth = np.linspace(-1, 1, 6)[:, None, None]
-    height, width = image.shape
-    tilt = np.linspace(-0.6, 0.6, width)[None, None, :] * np.ones((1, height, 1))
-    near = np.exp(-(((depth - tilt) / 0.6) ** 2))
-    slices = np.stack(
-        [ndimage.gaussian_filter(image.astype(float), 1 + 2 * abs(d[0])) for d in depth[:, 0]]
-    )
     viewer = napari.Viewer()
     viewer.window.resize(1280, 780)
     viewer.add_image(
-        (slices * near).astype(np.uint8),
+        stack(6),
         name="nuclei",
         axis_labels=("z", "y", "x"),
         units=("um",) * 3,
-        scale=(1.5, 0.325, 0.325),
+        scale=[SIZES[axis] for axis in "ZYX"],
     )
     widget = AmgWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Automatic mask generation", area="right")
+    widget.points_per_side.value = 24
     widget.run_stack()
     wait(lambda: len(viewer.layers) > 1, 900)
     return viewer, widget

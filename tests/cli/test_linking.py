@@ -177,3 +177,32 @@ def test_settings_of_the_widget_lie_beneath_the_flags(tmp_path: Path) -> None:
     path.write_text(json.dumps(settings | {"linking": {"link": {"max_gap": -4}}}))
     with pytest.raises(ParameterError, match=r"settings\.json.*max_gap=-4"):
         parse([*words, "--link"])
+
+
+@pytest.mark.parametrize("axes", ["CZYX", "TCYX", "TZCYX"])
+def test_tables_have_the_intensities_of_all_channels(
+    tmp_path: Path, generator: Any, axes: str
+) -> None:
+    planes = scene(3)
+    marker = (np.indices(planes.shape).sum(axis=0) + 20).astype(np.uint8)
+    data = np.stack([planes, marker], axis=0 if axes == "CZYX" else 1)
+    if axes == "TZCYX":
+        data = np.stack([data, data], axis=1)
+    write(tmp_path / "in" / "a.tif", data, axes, Channel={"Name": ["DAPI", "GFP"]})
+    flags = ("--format", "labels", "--link", "--measure", "--channel", "DAPI")
+    assert main(command(tmp_path, *flags)) == 0
+    labels, objects, places = read(tmp_path)
+    place = "slice" if axes == "CZYX" else "frame"
+    labels = labels[:, 0] if axes == "TZCYX" else labels
+    number = "label" if axes == "CZYX" else "track_id"
+    for label in (1, 2):  # the squares, which nothing hides
+        pixels = [marker[n][labels[n] == label] for n in range(3)]
+        rows = places[places[number] == label].sort_values(place)
+        means = [p.mean() for p in pixels]
+        assert rows["intensity_mean-GFP"].tolist() == pytest.approx(means)
+        assert rows["intensity_max-DAPI"].tolist() == [200] * 3
+        if axes == "CZYX":
+            whole = np.concatenate(pixels)
+            row = objects[objects["label"] == label].iloc[0]
+            assert row["intensity_std-GFP"] == pytest.approx(whole.std())
+            assert row["intensity_min-GFP"] == whole.min()

@@ -18,6 +18,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Planar:
+    """The masks of a plane, without its pixels.
+
+    Attributes
+    ----------
+    plane : Plane
+    masks : Masks
+    """
+
+    plane: Plane
+    masks: Masks
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the channels; None if there is only one."""
+        names = self.plane.source.value_names
+        alpha = names is not None and self.plane.source.length("C") == 1 and len(names) == 4
+        return names[:3] if names is not None and alpha else names
+
+    def read_channels(self) -> npt.NDArray[Any]:
+        """Read all channels of the plane, HxW or HxWxC; transparency is none."""
+        if self.plane.source.length("C") == 1:
+            return without_alpha(self.plane.read())
+        return self.plane.read_channels()
+
+
+@dataclass(frozen=True)
 class Found:
     """The masks of one plane.
 
@@ -46,8 +73,7 @@ class Found:
     @property
     def names(self) -> tuple[str, ...] | None:
         """Names of the channels; None if there is only one."""
-        names, channels = self.plane.source.value_names, self.channels
-        return names if names is None or channels.ndim == 2 else names[: channels.shape[2]]
+        return self.without_pixels().names
 
     @cached_property
     def channels(self) -> npt.NDArray[Any]:
@@ -55,6 +81,10 @@ class Found:
         if self.plane.source.length("C") == 1:
             return without_alpha(self.pixels)
         return self.plane.read_channels()
+
+    def without_pixels(self) -> Planar:
+        """Return what is left when a plane's pixels are let go; they can be read again."""
+        return Planar(self.plane, self.masks)
 
     @cached_property
     def measured(self) -> pd.DataFrame:

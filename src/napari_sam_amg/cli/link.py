@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from napari_sam_amg.cli.found import Found
+    from napari_sam_amg.cli.found import Found, Planar
     from napari_sam_amg.cli.link_arguments import Linking
     from napari_sam_amg.formats import LabelStack
     from napari_sam_amg.linking import Tracks, Volume
@@ -23,15 +24,18 @@ class Linker:
     Parameters
     ----------
     linking : Linking
+    measure : bool
+        Whether the tables have intensities; for them each plane is read once more.
     """
 
-    def __init__(self, linking: Linking) -> None:
+    def __init__(self, linking: Linking, *, measure: bool) -> None:
         self._linking = linking
-        self._found: list[Found] = []
+        self._measure = measure
+        self._planes: list[Planar] = []
 
     def add(self, found: Found) -> None:
         """Take the masks of a plane: over T, and within it over Z."""
-        self._found.append(found)
+        self._planes.append(found.without_pixels())
 
     def into(self, stack: LabelStack) -> list[pd.DataFrame]:
         """Link, and add the label images of objects or tracks to a stack.
@@ -49,37 +53,78 @@ class Linker:
         Raises
         ------
         SamAmgError
-            If the planes cannot be linked.
+            If the planes cannot be linked or read.
         """
-        linked = self._linked(stack)
-        labels: npt.NDArray[Any] = linked.to_labels().reshape(-1, *stack.shape[-2:])
-        for found, plane in zip(self._found, labels, strict=True):
-            stack.add(
-                found.masks, found.plane.index, linked=plane, linking=_told(linked.provenance)
-            )
-        places = getattr(linked, "frame_features", None)
-        if places is None:
-            places = linked.slice_features  # type: ignore[union-attr]
-        return [linked.features, places]
-
-    def _linked(self, stack: LabelStack) -> Volume | Tracks:
-        from napari_sam_amg.linking import link_and_track, link_slices, track_objects
-
         lengths = dict(zip(stack.axes, stack.shape, strict=True))
         slices = lengths.get("Z", 1)
-        planes = [found.masks for found in self._found]
+        linked = self._linked(stack, lengths.get("T", 1), slices)
+        labels: npt.NDArray[Any] = linked.to_labels().reshape(-1, *stack.shape[-2:])
+        told = {name: value for name, value in linked.provenance.items() if name != "slices"}
+        for one, plane in zip(self._planes, labels, strict=True):
+            stack.add(one.masks, one.plane.index, linked=plane, linking=told)
+        if lengths.get("T", 1) == 1:
+            return self._tables_of_volume(linked)  # type: ignore[arg-type]
+        return self._tables_of_tracks(linked, slices)  # type: ignore[arg-type]
+
+    def _linked(self, stack: LabelStack, points: int, slices: int) -> Volume | Tracks:
+        from napari_sam_amg.linking import link_and_track, link_slices, track_objects
+
+        planes = [one.masks for one in self._planes]
         sizes = [stack.pixel_size.get(axis) for axis in "ZYX"]
         known: Any = tuple(sizes) if None not in sizes else None
         link, track = self._linking.link, self._linking.track
-        if lengths.get("T", 1) == 1:
+        if points == 1:
             return link_slices(planes, pixel_size=known, **link.model_dump())
         if slices == 1:
             flat: Any = tuple(sizes[1:]) if None not in sizes[1:] else None
             return track_objects(planes, pixel_size=flat, **track.model_dump())
-        points = [planes[i : i + slices] for i in range(0, len(planes), slices)]
-        return link_and_track(points, link=link, track=track, pixel_size=known)
+        stacks = [planes[i : i + slices] for i in range(0, len(planes), slices)]
+        return link_and_track(stacks, link=link, track=track, pixel_size=known)
+
+    def _tables_of_volume(self, volume: Volume) -> list[pd.DataFrame]:
+        from napari_sam_amg.linking.intensities import object_intensities
+
+        objects, places = volume.features, volume.slice_features
+        if not self._measure:
+            return [objects, places]
+        found = volume.measure_slices(_Pixels(self._planes), channel_names=self._planes[0].names)
+        whole = object_intensities(found, places["area"], len(volume))
+        return [
+            objects.join(whole.drop(columns="label")),
+            places.join(found.drop(columns=["label", "slice"])),
+        ]
+
+    def _tables_of_tracks(self, tracks: Tracks, slices: int) -> list[pd.DataFrame]:
+        import pandas as pd
+
+        from napari_sam_amg.measurements import measure_intensities
+
+        places = tracks.frame_features
+        if not self._measure:
+            return [tracks.features, places]
+        names = self._planes[0].names
+        parts = []
+        for number, item in enumerate(tracks.frames.items):
+            here = self._planes[number * slices : (number + 1) * slices]
+            if hasattr(item, "measure_slices"):
+                table = item.measure(_Pixels(here), channel_names=names)
+            else:
+                table = measure_intensities(
+                    item.store, here[0].read_channels(), channel_names=names
+                )
+            parts.append(table.assign(frame=number))
+        measured = pd.concat(parts, ignore_index=True)
+        return [tracks.features, places.merge(measured, "left", on=["frame", "label"])]
 
 
-def _told(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what the planes' own records say."""
-    return {name: value for name, value in provenance.items() if name != "slices"}
+class _Pixels(Sequence[Any]):
+    """The pixels of planes, each read when it is asked for."""
+
+    def __init__(self, planes: Sequence[Planar]) -> None:
+        self._planes = planes
+
+    def __len__(self) -> int:
+        return len(self._planes)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._planes[index].read_channels()

@@ -59,7 +59,9 @@ class StackWriter:
         self._drop()
         self._part = part
         self._single = self._form == "labels" and not (image.is_stack or self._linking)
-        self._linker = None if self._linking is None else Linker(self._linking)
+        self._linker = (
+            None if self._linking is None else Linker(self._linking, measure=self._measure)
+        )
         if image.opened is not None and not self._single:
             self._stack = label_stack(image.opened, part.planes, image.source.name, self._own_size)
 

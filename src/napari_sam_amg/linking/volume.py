@@ -158,6 +158,50 @@ class Volume:
 
         return pd.DataFrame(slice_columns(self))
 
+    def measure(self, image: Any, *, channel_names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Measure intensities of each object with all its pixels.
+
+        Parameters
+        ----------
+        image : array, ZxHxW or ZxHxWxC, or sequence of Z planes
+            What intensities are taken from, in its own values; it may be lazy.
+        channel_names : sequence of str, optional
+            Of C channels; by default their numbers from 0.
+
+        Returns
+        -------
+        DataFrame
+            A row for each object: ``label``, then ``intensity_mean``, ``_min``, ``_max`` and
+            ``_std``, with ``-`` and the name of the channel where there are several.
+
+        Raises
+        ------
+        ImageError
+            If the image has another shape.
+        ParameterError
+            If channels and their names differ in number.
+        """
+        from napari_sam_amg.linking.intensities import object_intensities
+
+        slices = self.measure_slices(image, channel_names=channel_names)
+        return object_intensities(slices, slice_columns(self)["area"], len(self))
+
+    def measure_slices(
+        self, image: Any, *, channel_names: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Measure intensities of each object in each of its slices.
+
+        Parameters and errors are those of `measure`.
+
+        Returns
+        -------
+        DataFrame
+            ``label`` and ``slice``, then as `measure`; rows as in `slice_features`.
+        """
+        from napari_sam_amg.linking.intensities import slice_intensities
+
+        return slice_intensities(self, image, channel_names)
+
 
 def _frozen(values: npt.ArrayLike) -> Indices:
     array = np.array(values, dtype=np.int64).reshape(-1)
