@@ -32,10 +32,16 @@ def _loaded(code: str) -> dict:
         "from napari_sam_amg import Masks, Proposals, AmgParameters, list_models; list_models()",
         "from napari_sam_amg import read_coco, read_png_folder",
         "import napari_sam_amg.cli, napari_sam_amg.plugin.samples",
+        "from napari_sam_amg.sources import open_source; open_source",
     ],
 )
 def test_light_parts_stay_light(code):
     assert not set(HEAVY) & set(_loaded(code)["modules"])
+
+
+def test_readers_of_files_wait_for_a_file():
+    code = "import napari_sam_amg.cli; from napari_sam_amg.sources import open_source; open_source"
+    assert not {"tifffile", "zarr", "dask", "PIL"} & set(_loaded(code)["modules"])
 
 
 def test_the_engine_knows_no_napari():

@@ -1,7 +1,8 @@
 """Find every object in a microscopy image with SAM 2's automatic mask generation.
 
 The public API; names are loaded on first use, so importing the package is quick and
-loads neither torch nor napari. `formats` reads and writes files of masks.
+loads neither torch nor napari. `formats` reads and writes files of masks, `sources` opens
+images of any number of planes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam_amg._lazy import attach
 
 if TYPE_CHECKING:
-    from napari_sam_amg import formats
+    from napari_sam_amg import formats, sources
     from napari_sam_amg.engine import AutomaticMaskGenerator, Step
     from napari_sam_amg.errors import SamAmgError
     from napari_sam_amg.formats import read_coco, read_png_folder
@@ -70,6 +71,7 @@ __all__ = [
     "load_model",
     "read_coco",
     "read_png_folder",
+    "sources",
     "track_objects",
 ]
 
@@ -77,8 +79,8 @@ _load = attach(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "formats":
-        return importlib.import_module(f"{__name__}.formats")
+    if name in ("formats", "sources"):
+        return importlib.import_module(f"{__name__}.{name}")
     if name == "__version__":
         # What pyproject.toml says, as it was installed.
         from importlib.metadata import PackageNotFoundError, version

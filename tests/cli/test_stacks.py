@@ -461,3 +461,48 @@ def test_sizes_of_single_label_images(
         int(mask.sum()) for mask in masks_of(data)
     ]
     assert formats.read_label_provenance(path)["source"] == "a.tif"
+
+
+def test_a_zarr_folder_that_is_no_ome_zarr(tmp_path: Path, generator: Any, capsys: Any) -> None:
+    group = zarr.open_group(tmp_path / "in", mode="w", zarr_format=2)
+    group.create_array("0", shape=(4, 5), dtype="u1")
+    assert main(command(tmp_path)) == 2
+    assert "this is a Zarr folder, but no OME-Zarr" in capsys.readouterr().err
+
+
+def test_whatever_goes_wrong_when_an_image_is_opened_the_others_are_done(
+    tmp_path: Path, generator: Any, painted: Any, capsys: Any, monkeypatch: Any
+) -> None:
+    from napari_sam_amg import sources
+
+    for name in ("a.png", "b.png"):
+        painted(tmp_path / "in" / name)
+    real = sources.open_source
+
+    def opened(path: Path, **keywords: Any) -> Any:
+        if path.name == "a.png":
+            raise RuntimeError("a library has a problem")
+        return real(path, **keywords)
+
+    monkeypatch.setattr(sources, "open_source", opened)
+    assert main(command(tmp_path)) == 1
+    assert "a.png: unexpected RuntimeError (a library has a problem)" in capsys.readouterr().err
+    assert generator.seen == ["b.png"]
+
+
+def test_memory_of_labels_is_that_of_a_few_planes(tmp_path: Path, generator: Any) -> None:
+    """Planes come and go; what is kept of each is small."""
+    import tracemalloc
+
+    data = np.full((12, 400, 500), 10, np.uint8)
+    data[:, 100:110, 100:110] = 200
+    write(tmp_path / "in" / "a.tif", data, "ZYX")
+    main(command(tmp_path, "--format", "labels", "--z", "0:2"))  # what is imported stays
+    tracemalloc.start()
+    try:
+        assert main(command(tmp_path, "--format", "labels")) == 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    labels = 2 * data[0].size
+    assert peak < 8 * labels < data.size * 2

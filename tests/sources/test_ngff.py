@@ -145,6 +145,26 @@ def test_damage(name: str, content: bytes, tmp_path: Path, ngff: Any) -> None:
         open_source(tmp_path / "x")
 
 
+WORDS = [None, -1, [], {}, "x", 10**20, True, [None], {"type": "scale"}]
+
+
+@pytest.mark.parametrize("value", WORDS, ids=repr)
+@pytest.mark.parametrize("key", ["axes", "datasets", "coordinateTransformations", "multiscales"])
+def test_descriptions_that_make_no_sense(key: str, value: Any, tmp_path: Path, ngff: Any) -> None:
+    """Either it does not matter, or it is an error of ours."""
+    ngff(tmp_path / "x", DATA, "ZYX", channels=["a"])
+    path = tmp_path / "x" / ".zattrs"
+    attributes = json.loads(path.read_text())
+    (attributes if key == "multiscales" else attributes["multiscales"][0])[key] = value
+    path.write_text(json.dumps(attributes))
+    if key == "coordinateTransformations" and value in ([], {}, ""):
+        np.testing.assert_array_equal(open_source(tmp_path / "x").data[...], DATA)
+        return
+    with pytest.raises(ImageError) as caught:
+        open_source(tmp_path / "x")
+    assert str(tmp_path / "x") in str(caught.value)
+
+
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="is a folder, not an image, and no OME-Zarr"):
         open_source(tmp_path)

@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = (
     ".tif",
     ".tiff",
 )
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 
 
 def find_images(
@@ -89,6 +90,11 @@ def _nothing_in(
     if refused:
         folder, why = refused[0]
         return f"--input {path}: {folder} {why}: check that you may read it"
+    if any(os.path.exists(path / name) for name in _ZARR_FILES):
+        return (
+            f"--input {path}: this is a Zarr folder, but no OME-Zarr: nothing in it describes "
+            "'multiscales', so its axes have no names"
+        )
     what = f"file that matches {pattern!r}" if pattern else "image"
     advice = "" if recursive else "; add --recursive to look into its sub-folders"
     suffixes = "" if pattern else f" ({' '.join(IMAGE_SUFFIXES)} or OME-Zarr)"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_sam_amg.cli.outputs import is_together
-from napari_sam_amg.errors import SamAmgError
 from napari_sam_amg.formats.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.cli.source import Source
     from napari_sam_amg.sources import ImageSource, Plane
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,14 @@ class Image:
     parts : tuple of Part
         One, or one for each plane.
     opened : ImageSource or None
-    error : SamAmgError or None
+    error : Exception or None
         Why it could not be opened.
     """
 
     source: Source
     parts: tuple[Part, ...]
     opened: ImageSource | None = None
-    error: SamAmgError | None = None
+    error: Exception | None = None
 
     @property
     def results(self) -> tuple[Source, ...]:
@@ -101,8 +103,12 @@ def _planned(source: Source, options: Options) -> Image:
     try:
         opened = open_source(source.path, axes=options.axes, max_pixels=limit)
         planes = tuple(opened.planes(channel=options.channel, z=options.z, t=options.t))
-    except SamAmgError as error:
+    except Exception as error:
+        # The others are done all the same.
+        log.debug("%s cannot be opened", source.path, exc_info=True)
         return Image(source, (Part(source),), error=error)
+    # Of thousands of images, none stays open until its turn comes.
+    opened.close()
     if is_together(options.output_format):
         return Image(source, (Part(source, planes),), opened)
     return Image(source, tuple(_parts(source, planes)), opened)

@@ -55,7 +55,7 @@ def open_ome_zarr(path: Path, *, axes: str | None, max_pixels: int) -> ImageSour
         datasets = [str(one["path"]) for one in multiscale["datasets"]]
         described = [_axis(one) for one in multiscale["axes"]]
         scale = _scale(multiscale, len(described))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise ImageError(
             f"{path}: its 'multiscales' lack axes or datasets; NGFF 0.4 and 0.5 are read"
         ) from error
