@@ -92,7 +92,7 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
         # that did not need it are preferred.
         places = suppress(source.boxes, (~changed).astype(np.float32), threshold)
         rows = keep("min_mask_region_area", rows[places])
-    for step, wanted in _wishes(p).items():
+    for step, wanted in wishes(p).items():
         good = wanted(source)[places]
         rows, places = keep(step, rows[good]), places[good]
     return Selection(rows, source.take(places), removed, p.min_mask_region_area)
@@ -163,7 +163,7 @@ def _unique(
     return rows[suppress(proposals.store.boxes[rows], scores, threshold)]
 
 
-def _wishes(p: AmgParameters) -> dict[str, Callable[[MaskStore], npt.NDArray[np.bool_]]]:
+def wishes(p: AmgParameters) -> dict[str, Callable[[MaskStore], npt.NDArray[np.bool_]]]:
     """Say which masks of a store each parameter of size and place lets through."""
     wishes: dict[str, Callable[[MaskStore], npt.NDArray[np.bool_]]] = {}
     if (least := p.min_area) is not None:
