@@ -110,7 +110,7 @@ def unpacked(path: Path) -> tuple[Candidates, dict[str, npt.NDArray[np.generic]]
         If the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             arrays = dict(archive)
         height, width = arrays.pop("shape").tolist()
         store = MaskStore(

@@ -70,7 +70,8 @@ class StreamedSelection:
         if least > 0:
             store, changed = CleanedMasks(masks.store, least).take(np.arange(len(masks)))
             cleaned = masks.with_pixels(store, np.arange(len(masks)))
-            masks, settled = self._cleaned.add(cleaned, changed, settled - self._growth)
+            frontier = max(0, settled - self._growth)
+            masks, settled = self._cleaned.add(cleaned, changed, frontier)
         good = np.ones(len(masks), dtype=np.bool_)
         for wanted in wishes(self._parameters).values():
             good &= wanted(masks.store)
@@ -127,7 +128,8 @@ class Suppression:
         kept, open_ = settled(here.store.boxes[rank], safe[rank], self._threshold)
         left = np.sort(rank[open_])
         self._waiting, self._behind = here.take(left), behind[left]
-        return here.take(np.sort(rank[kept])), min(frontier, self._waiting.tops.min(initial=END))
+        lowest = int(self._waiting.tops.min(initial=END))
+        return here.take(np.sort(rank[kept])), min(frontier, lowest)
 
 
 def settled(boxes: npt.NDArray[np.int64], safe: Flags, threshold: float) -> tuple[Flags, Flags]:

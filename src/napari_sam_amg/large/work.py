@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +132,13 @@ class Work:
 
     def save(self, tile: Tile, digest: NDArray[np.uint8], found: Candidates) -> None:
         """Keep the candidates of a tile: whole, or not at all."""
-        with write_file(self._path(tile)) as file:
-            file.write(packed(found, digest=digest))
+        path = self._path(tile)
+        # Not forced to disk, which takes long: a damaged file is noticed and made again.
+        part = path.with_suffix(".part")
+        with failure_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(packed(found, digest=digest))
+            os.replace(part, path)
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Say that the result is complete, and remove the finished tiles."""
