@@ -17,7 +17,21 @@ from napari_sam_amg.large import LargeResult
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["_killed", "zarr", "pandas", "scipy.ndimage"])
+    # Not _killed itself: the server does not know where the tests are.
+    context.set_forkserver_preload(
+        [
+            "napari_sam_amg.engine",
+            "napari_sam_amg.large.run",
+            "napari_sam_amg.models.architecture",
+            "sam2.modeling.sam2_base",
+            "sam2.modeling.backbones.image_encoder",
+            "sam2.modeling.backbones.hieradet",
+            "zarr",
+            "pandas",
+            "scipy.ndimage",
+            "torchvision",
+        ]
+    )
     return context
 
 
