@@ -7,9 +7,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-# Imported once, in the process that all others are forked from.
-import napari_sam_amg.large.run as module
 from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.large import plane, steps_large
 from napari_sam_amg.models.architecture import ARCHITECTURES, build
 from pretend_model import pretending
 
@@ -32,7 +31,7 @@ def run(image: np.ndarray, folder: str, killed_at: int | None) -> None:
 
     import torch
 
-    module._CHUNK = 32
+    plane.CHUNK = 32
     torch.manual_seed(0)
     model = build(replace(ARCHITECTURES["nuclei-nano"], image_size=128))
     count = 0
@@ -47,6 +46,6 @@ def run(image: np.ndarray, folder: str, killed_at: int | None) -> None:
     with pretending():
         generator = AutomaticMaskGenerator(model, **PARAMETERS)
         sys.addaudithook(hook)
-        for step in module.steps_large(generator, image, folder):
+        for step in steps_large(generator, image, folder):
             result = step.result
     assert result.count > 10

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_sam_amg.large import run as module
-from napari_sam_amg.large import segment_large
+from napari_sam_amg.large import plane, segment_large
 from napari_sam_amg.large.pyramid import Pyramid
 
 TILES = {"tile_size": 100, "tile_halo": 25, "points_per_side": 6}
@@ -38,7 +37,7 @@ def test_levels_are_every_second_pixel(tmp_path, shape):
 
 def test_the_label_image_is_ome_zarr(pretend, mosaic, tmp_path, monkeypatch):
     """Against what version 0.5 of the specification asks of labels."""
-    monkeypatch.setattr(module, "_CHUNK", 64)
+    monkeypatch.setattr(plane, "CHUNK", 64)
     segment_large(pretend(**TILES), mosaic, tmp_path / "out", pixel_size=(0.5, 0.4))
     folder = tmp_path / "out" / "labels"
     group = json.loads((folder / "zarr.json").read_bytes())
@@ -62,7 +61,7 @@ def test_the_label_image_is_ome_zarr(pretend, mosaic, tmp_path, monkeypatch):
 def test_napari_shows_a_lazy_labels_layer(pretend, mosaic, tmp_path, monkeypatch):
     from napari.layers import Labels
 
-    monkeypatch.setattr(module, "_CHUNK", 64)
+    monkeypatch.setattr(plane, "CHUNK", 64)
     result = segment_large(pretend(**TILES), mosaic, tmp_path / "out", pixel_size=0.5)
     levels, keywords, kind = result.layer()
     assert kind == "labels"

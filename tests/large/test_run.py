@@ -9,8 +9,7 @@ import zarr
 
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.errors import Cancelled, ImageError, ParameterError, WriteError
-from napari_sam_amg.large import LargeResult, output, segment_large, steps_large
-from napari_sam_amg.large import run as module
+from napari_sam_amg.large import LargeResult, output, plane, segment_large, steps_large
 
 TILES = {"tile_size": 100, "tile_halo": 25, "points_per_side": 6}
 
@@ -18,7 +17,7 @@ TILES = {"tile_size": 100, "tile_halo": 25, "points_per_side": 6}
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Many rows of chunks in a small image."""
-    monkeypatch.setattr(module, "_CHUNK", 32)
+    monkeypatch.setattr(plane, "CHUNK", 32)
 
 
 def pixels(store):
@@ -173,6 +172,39 @@ def test_an_unfinished_run_is_gone_on_with_only_as_it_was_begun(pretend, mosaic,
     assert "kept tile" not in anew
     with pytest.raises(WriteError, match="finished"):
         steps_large(generator, changed, folder, resume=False)
+    with pytest.raises(WriteError, match="finished"):
+        steps_large(other, changed, folder)
+
+
+def test_a_finished_run_is_not_done_again(pretend, mosaic, tmp_path):
+    folder = tmp_path / "out"
+    generator = pretend(**TILES)
+    first = list(steps_large(generator, mosaic, folder))
+    before = tree(folder, but=())
+    (folder / "unfinished").mkdir()  # as if it had been killed while it cleared up
+    again = list(steps_large(generator, mosaic, folder))
+    assert {step.stage for step in again} == {"contrast", "kept tile", "write"}
+    assert [step.done for step in again] == [step.done for step in first]
+    assert again[-1].result == first[-1].result
+    assert tree(folder, but=()) == before
+    assert not (folder / "unfinished").exists()
+    with pytest.raises(ImageError, match="another image"):
+        segment_large(generator, mosaic ^ 1, folder)
+
+
+def test_two_runs_do_not_share_a_folder(pretend, mosaic, tmp_path):
+    generator = pretend(**TILES)
+    at_work = steps_large(generator, mosaic, tmp_path / "out")
+    late = steps_large(generator, mosaic, tmp_path / "out")
+    for _ in range(3):
+        next(at_work)
+    with pytest.raises(WriteError, match="another run is at work"):
+        steps_large(generator, mosaic, tmp_path / "out", resume=False)
+    with pytest.raises(WriteError, match="another run is at work"):
+        next(late)
+    at_work.close()
+    stages = [step.stage for step in steps_large(generator, mosaic, tmp_path / "out")]
+    assert stages.count("kept tile") == 2
 
 
 def test_other_weights_are_other_candidates(pretend, mosaic, tmp_path, small, monkeypatch):

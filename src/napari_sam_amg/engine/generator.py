@@ -256,6 +256,10 @@ class AutomaticMaskGenerator:
         )
         return self._iterate(run, run.proposals if propose else run.masks, should_stop)
 
+    def tiling(self, shape: tuple[int, int]) -> Tiling | None:
+        """Return how `segment` cuts an image of that height and width; None if not at all."""
+        return Tiling.of(shape, self.parameters, self._image_size)
+
     def tile_rows(self, shape: tuple[int, int]) -> Iterator[list[Tile]]:
         """Yield the tiles that `segment` cuts an image into, row by row.
 
@@ -275,7 +279,7 @@ class AutomaticMaskGenerator:
                 f"crop_n_layers={p.crop_n_layers} looks at the whole image at once: set it to 0 "
                 "and give tile_size or object_diameter instead"
             )
-        tiling = Tiling.of(shape, p, self._image_size)
+        tiling = self.tiling(shape)
         return iter([[whole(shape, p)]]) if tiling is None else tile_rows(shape, tiling)
 
     def find_in_tile(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from napari_sam_amg._lazy import attach
 
 if TYPE_CHECKING:
-    from napari_sam_amg.large.result import LargeResult
-    from napari_sam_amg.large.run import LargeStep, segment_large, steps_large
+    from napari_sam_amg.large.result import LargeResult, LargeStep
+    from napari_sam_amg.large.run import segment_large, steps_large
 
 __all__ = ["LargeResult", "LargeStep", "segment_large", "steps_large"]
 
@@ -16,7 +16,7 @@ __getattr__ = attach(
     __name__,
     {
         "LargeResult": "result",
-        "LargeStep": "run",
+        "LargeStep": "result",
         "segment_large": "run",
         "steps_large": "run",
     },

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_sam_amg.errors import ReadError
 from napari_sam_amg.large.candidates import Candidates, unpacked
+from napari_sam_amg.large.identity import short
 from napari_sam_amg.large.output import LABELS, MASKS, TABLE
 from napari_sam_amg.large.pyramid import NAME
 from napari_sam_amg.large.work import RUN
@@ -23,7 +24,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_sam_amg.formats.atomic import AnyPath
+    from napari_sam_amg.large.identity import Identity
     from napari_sam_amg.masks.ragged import Indices
+
+
+@dataclass(frozen=True)
+class LargeStep:
+    """Progress of a run; stop asking for more to end it, and start it again to go on.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps finished and steps in all; `done` grows by one from step to step.
+    stage : str
+        What was just finished: "contrast", "tile", "kept tile" (of an earlier run) or "write".
+    result : LargeResult or None
+        Set on the last step only.
+    """
+
+    done: int
+    total: int
+    stage: str
+    result: LargeResult | None
 
 
 @dataclass(frozen=True)
@@ -148,3 +170,12 @@ class LargeResult:
         for path in sorted((self.path / MASKS).glob("*.npz")):
             found, more = unpacked(path)
             yield int(more["first_label"]), found
+
+
+def finished(folder: Path, identity: Identity) -> dict[str, Any] | None:
+    """Return the provenance of the result in a folder, if it was made with the same."""
+    try:
+        provenance = LargeResult.open(folder).provenance
+    except ReadError:
+        return None
+    return provenance if provenance.get("identity") == short(identity) else None

@@ -1,53 +1,25 @@
-"""A very large plane from pixels to files, tile by tile."""
+"""Very large planes: from an array to a folder, tile by tile."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.errors import Cancelled, ParameterError
-from napari_sam_amg.large.brightness import Greys, NonFinite, mapping_of
-from napari_sam_amg.large.candidates import Candidates
-from napari_sam_amg.large.output import Output
-from napari_sam_amg.large.result import LargeResult
-from napari_sam_amg.large.selection import END, StreamedSelection
-from napari_sam_amg.large.source import Source, Strip
-from napari_sam_amg.large.work import Work, digest
+from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.large.claim import check_free
+from napari_sam_amg.large.identity import identity_of
+from napari_sam_amg.large.plane import PlaneRun
+from napari_sam_amg.large.result import LargeResult, LargeStep, finished
+from napari_sam_amg.large.source import Source
+from napari_sam_amg.large.work import WORK, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from napari_sam_amg.engine import AutomaticMaskGenerator
-    from napari_sam_amg.engine.tiles import Tile
     from napari_sam_amg.formats.atomic import AnyPath
 
-_CHUNK = 512
 _MOST_UNTILED = 1 << 24
-
-
-@dataclasses.dataclass(frozen=True)
-class LargeStep:
-    """Progress of a run; stop asking for more to end it, and start it again to go on.
-
-    Attributes
-    ----------
-    done, total : int
-        Steps finished and steps in all; `done` grows by one from step to step.
-    stage : str
-        What was just finished: "contrast", "tile", "kept tile" (of an earlier run) or "write".
-    result : LargeResult or None
-        Set on the last step only.
-    """
-
-    done: int
-    total: int
-    stage: str
-    result: LargeResult | None
 
 
 def segment_large(
@@ -129,122 +101,21 @@ def steps_large(
         If `output` holds anything else, or an unfinished run that was made otherwise.
     """
     source = Source(image, name)
-    sizes = _sizes(pixel_size)
-    count = 0
-    for row in generator.tile_rows(source.shape):
-        count += len(row)
-        if row[0].seam is None and source.shape[0] * source.shape[1] > _MOST_UNTILED:
-            raise ParameterError(
-                f"an image of {source.shape[0]} x {source.shape[1]} pixels would be seen as a "
-                "whole: give object_diameter, or tile_size"
-            )
-    described = generator.describe({}, name)
-    identity = {
-        "image": [list(source.full_shape), str(source.dtype)],
-        "weights": generator.info.sha256 or generator.weights_digest(),
-        "brightness": dataclasses.asdict(generator.brightness),
-        "pixel_size": [*sizes, None if pixel_size is None else unit],
-        **{key: described[key] for key in ("versions", "model", "parameters", "precision")},
-        "device": generator.device.type,
-    }
+    count = sum(map(len, generator.tile_rows(source.shape)))
+    tiling = generator.tiling(source.shape)
+    if tiling is None and source.shape[0] * source.shape[1] > _MOST_UNTILED:
+        raise ParameterError(
+            f"an image of {source.shape[0]} x {source.shape[1]} pixels would be seen as a whole: "
+            "give object_diameter, or tile_size"
+        )
+    identity = identity_of(generator, source, pixel_size, unit)
     folder = Path(output).absolute()
-    work = Work.found(folder, identity, resume=resume)
-    return _steps(generator, source, folder, work, identity, count, described, should_stop)
-
-
-def _steps(
-    generator: AutomaticMaskGenerator,
-    source: Source,
-    folder: Path,
-    work: Work | None,
-    identity: dict[str, Any],
-    count: int,
-    described: dict[str, Any],
-    should_stop: Callable[[], bool],
-) -> Iterator[LargeStep]:
-    total = count + 2
-    if work is None:
-        mapping = mapping_of(source, generator.brightness, should_stop=should_stop)
-        record = {"identity": identity, "mapping": mapping, "date": described["date"]}
-        work = Work.begun(folder, record)
-    yield LargeStep(1, total, "contrast", None)
-    mapping = work.record["mapping"]
-    greys, counts = Greys.of(mapping), NonFinite()
-    *sizes, unit = identity["pixel_size"]
-    writer = Output(
-        folder,
-        source.shape,
-        overlap=generator.parameters.overlap,
-        chunk=_CHUNK,
-        pixel_size=(sizes[0], sizes[1]),
-        unit=unit,
-    )
-    selection = StreamedSelection(source.shape, generator.parameters)
-    strip = Strip(source, counts)
-    done = 1
-    for row, following in itertools.pairwise([*generator.tile_rows(source.shape), None]):
-        found = [Candidates.none(source.shape)]
-        for tile in row or []:
-            if should_stop():
-                raise Cancelled("the run was ended between two tiles; it can be gone on with")
-            strip.hold(tile.slices[0].start, tile.slices[0].stop)
-            pixels = strip.window(*tile.slices)
-            key = digest(pixels)
-            kept = work.load(tile, key)
-            if kept is None:
-                found.append(candidates(generator, greys, pixels, tile, should_stop=should_stop))
-                work.save(tile, key, found[-1])
-            else:
-                found.append(kept)
-            done += 1
-            yield LargeStep(done, total, "tile" if kept is None else "kept tile", None)
-        frontier = following[0].crop.box[1] if following else END
-        writer.add(*selection.add(Candidates.concatenate(found), frontier))
-    strip.finish()
-    provenance = {
-        **described,
-        "input": counts.recorded(mapping),
-        "date": work.record["date"],
-        "tiles": {"count": count},
-        "masks": writer.count,
-        "pixel_size": sizes,
-        "unit": unit,
-    }
-    work.finish(provenance)
-    yield LargeStep(total, total, "write", LargeResult.open(folder))
-
-
-def candidates(
-    generator: AutomaticMaskGenerator,
-    greys: Greys,
-    pixels: NDArray[np.generic],
-    tile: Tile,
-    *,
-    should_stop: Callable[[], bool] | None = None,
-) -> Candidates:
-    """Return the candidates of one tile, which depend on nothing but the arguments.
-
-    So that it does not matter where or when it is called.
-
-    Parameters
-    ----------
-    generator : AutomaticMaskGenerator
-    greys : Greys
-        How the image becomes 8-bit.
-    pixels : ndarray, hxw or hxwxC
-        The tile's, in the image's own values.
-    tile : Tile
-    should_stop : callable, optional
-        As for `steps_large`.
-    """
-    found = generator.find_in_tile(greys(pixels), tile, should_stop=should_stop)
-    return Candidates.of_tile(found, tile.number)
-
-
-def _sizes(pixel_size: float | tuple[float, float] | None) -> tuple[float, float]:
-    if pixel_size is None:
-        return 1.0, 1.0
-    height, width = pixel_size if isinstance(pixel_size, tuple) else (pixel_size, pixel_size)
-    if not (height > 0 and width > 0):
-        raise ParameterError(f"pixel_size={pixel_size!r}: give lengths above 0")
-    return float(height), float(width)
+    described = generator.describe({}, name)
+    if tiling is not None:
+        described["tiles"] = tiling.provenance(count)
+    run = PlaneRun(generator, source, folder, identity, described, count, should_stop)
+    if resume and (provenance := finished(folder, identity)) is not None:
+        return run.compared(provenance)
+    Work.found(folder, identity, resume=resume)  # refuses now what is refused
+    check_free(folder / WORK)
+    return run.steps(resume=resume)

@@ -14,6 +14,7 @@ import numpy as np
 from napari_sam_amg.errors import ImageError, ReadError, WriteError
 from napari_sam_amg.formats.atomic import failure_named, write_file
 from napari_sam_amg.large.candidates import Candidates, packed, unpacked
+from napari_sam_amg.large.identity import differing
 from napari_sam_amg.large.output import LABELS, MASKS, TABLE
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam_amg.engine.tiles import Tile
+    from napari_sam_amg.large.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +49,17 @@ class Work:
         self._tiles = folder / WORK / "tiles"
 
     @classmethod
-    def found(cls, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Work | None:
-        """Return the unfinished run in a folder, if it is one that may be gone on with.
+    def found(cls, folder: Path, identity: Identity, *, resume: bool) -> Work | None:
+        """Return the unfinished run in a folder, if it may and shall be gone on with.
 
         Parameters
         ----------
         folder : Path
             Of the result.
-        identity : mapping
-            What must be the same: JSON.
+        identity : dict
+            What must be the same.
         resume : bool
-            If not, it is removed.
+            If not, None is returned for it.
 
         Raises
         ------
@@ -73,28 +75,31 @@ class Work:
             raise WriteError(
                 f"{folder} holds a finished result; choose another folder, or remove it"
             )
-        foreign = sorted({path.name for path in folder.iterdir()} - {WORK, LABELS, MASKS, TABLE})
         record = _record(folder / WORK / RUN)
-        if foreign or (record is None and {path.name for path in folder.iterdir()} - {WORK}):
+        ours = {WORK} if record is None else {WORK, LABELS, MASKS, TABLE}
+        foreign = sorted({path.name for path in folder.iterdir()} - ours)
+        if foreign:
             raise WriteError(
-                f"{folder} holds what is no unfinished run: {', '.join(foreign[:3]) or LABELS}; "
-                "choose another folder"
+                f"{folder} holds more than an unfinished run: {', '.join(foreign[:3])}; choose "
+                "another folder"
             )
         if record is None or not resume:
-            with failure_named(folder):
-                shutil.rmtree(folder)
             return None
-        differing = _differing(record["identity"], json.loads(json.dumps(identity)))
-        if differing:
+        if differences := differing(record["identity"], identity):
             raise WriteError(
-                f"{folder} holds an unfinished run that differs in {', '.join(differing)}: go on "
-                "with the same, choose another folder, or start anew (resume=False)"
+                f"{folder} holds an unfinished run that differs in {', '.join(differences)}: go "
+                "on with the same, choose another folder, or start anew (resume=False)"
             )
         return cls(folder, record)
 
     @classmethod
     def begun(cls, folder: Path, record: Mapping[str, Any]) -> Work:
-        """Begin a run in a folder that has nothing of it."""
+        """Begin a run in a folder that `found` gave no run of; what is left there is removed."""
+        with failure_named(folder):
+            (folder / TABLE).unlink(missing_ok=True)
+            for part in (folder / WORK / "tiles", folder / LABELS, folder / MASKS):
+                if part.exists():
+                    shutil.rmtree(part)
         with write_file(folder / WORK / RUN) as file:
             file.write(json.dumps(record, indent=1).encode())
         return cls(folder, record)
@@ -124,8 +129,8 @@ class Work:
         if not np.array_equal(more.get("digest", ()), digest):
             x0, y0, x1, y1 = tile.crop.box
             raise ImageError(
-                f"the image is not the one of the unfinished run in {self._folder}: its rows {y0} "
-                f"to {y1 - 1}, columns {x0} to {x1 - 1} have changed; choose another folder, or "
+                f"the image is not the one of the unfinished run in {self._folder}: rows {y0} to "
+                f"{y1 - 1}, columns {x0} to {x1 - 1} have changed; choose another folder, or "
                 "start anew (resume=False)"
             )
         return found
@@ -144,18 +149,18 @@ class Work:
         """Say that the result is complete, and remove the finished tiles."""
         with write_file(self._folder / RUN) as file:
             file.write(json.dumps(provenance, indent=1).encode())
-        self.clear(self._folder)
-
-    @staticmethod
-    def clear(folder: Path) -> None:
-        """Remove what is left of an unfinished run."""
-        with failure_named(folder / WORK):
-            if (folder / WORK).exists():
-                shutil.rmtree(folder / WORK)
+        clear(self._folder)
 
     def _path(self, tile: Tile) -> Path:
         # Folders of a row each: none gets very long.
         return self._tiles / f"{tile.crop.box[1]:010d}" / f"{tile.number:010d}.npz"
+
+
+def clear(folder: Path) -> None:
+    """Remove what is left of an unfinished run in the folder of a result."""
+    with failure_named(folder / WORK):
+        if (folder / WORK).exists():
+            shutil.rmtree(folder / WORK)
 
 
 def digest(pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -176,15 +181,3 @@ def _record(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise WriteError(f"{path} cannot be read: {error}") from error
     raise WriteError(f"{path} is no record of an unfinished run; choose another folder")
-
-
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any], within: str = "") -> list[str]:
-    """Return the names of what differs, those of mappings in mappings with a dot."""
-    found: list[str] = []
-    for name in sorted({*one, *other}):
-        values = one.get(name), other.get(name)
-        if all(isinstance(value, dict) for value in values):
-            found += _differing(*values, f"{within}{name}.")  # type: ignore[arg-type]
-        elif values[0] != values[1]:
-            found.append(f"{within}{name} ({values[0]!r}, now {values[1]!r})")
-    return found
