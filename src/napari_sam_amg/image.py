@@ -116,11 +116,11 @@ def prepare_image(
         array = without_alpha(array)
     if array.dtype.kind == "b":
         mapping["rule"] = "bool"
-        return ModelInput(_to_rgb(array.astype(np.uint8) * np.uint8(255)), mapping)
+        return ModelInput(to_rgb(array.astype(np.uint8) * np.uint8(255)), mapping)
     if array.dtype == np.uint8 and contrast is None and not map_uint8:
         if gamma == 1.0:
             mapping["rule"] = "unchanged"
-            return ModelInput(_to_rgb(array), mapping)
+            return ModelInput(to_rgb(array), mapping)
         contrast = (0.0, 255.0)
 
     finite = _count_non_finite(array, mapping, name)
@@ -130,7 +130,7 @@ def prepare_image(
     mapping["contrast"] = [contrast[0], contrast[1]]
     if gamma != 1.0:
         mapping["gamma"] = gamma
-    return ModelInput(_to_rgb(map_to_grey(array, contrast, gamma)), mapping)
+    return ModelInput(to_rgb(map_to_grey(array, contrast, gamma)), mapping)
 
 
 def without_alpha(array: NDArray[Any]) -> NDArray[Any]:
@@ -157,7 +157,7 @@ def _as_array(image: Any, name: str) -> NDArray[Any]:
                 "of them (the first has the full resolution), else one image at a time"
             )
     # A lazy array is refused by its shape before anything is read.
-    _check_form(getattr(image, "shape", None), getattr(image, "dtype", None), name)
+    check_form(getattr(image, "shape", None), getattr(image, "dtype", None), name)
     try:
         array = np.asarray(image)
     except (MemoryError, RecursionError):
@@ -169,7 +169,7 @@ def _as_array(image: Any, name: str) -> NDArray[Any]:
             f"pixels ({type(error).__name__}{why}); pass a NumPy array of shape (height, width) "
             "or (height, width, 3)"
         ) from error
-    _check_form(array.shape, array.dtype, name)
+    check_form(array.shape, array.dtype, name)
     return array
 
 
@@ -178,7 +178,7 @@ def _shorten(value: object) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _check_form(shape: Any, dtype: Any, name: str) -> None:
+def check_form(shape: Any, dtype: Any, name: str) -> None:
     """Refuse what is no image; an unknown shape or a foreign dtype is looked at later."""
     found = f"{name}: found shape {shape}, dtype {dtype}"
     if isinstance(dtype, np.dtype) and dtype.kind not in "buif":
@@ -241,7 +241,8 @@ def _count_non_finite(array: NDArray[Any], mapping: dict[str, Any], name: str) -
     return values
 
 
-def _to_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return grey (HxW, HxWx1) or colour (HxWx3) levels as HxWx3, copied."""
     if array.ndim == 2:
         array = array[..., np.newaxis]
     rgb = np.empty((*array.shape[:2], 3), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 _TIE_TOLERANCE = 0.00094
 _LARGEST_TOLERANCE = 0.1
 _BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """By which rule images become 8-bit; see `napari_sam_amg.image.prepare_image`.
+
+    Attributes
+    ----------
+    contrast, gamma, percentiles, map_uint8
+        Its arguments.
+    """
+
+    contrast: tuple[float, float] | None
+    gamma: float
+    percentiles: tuple[float, float]
+    map_uint8: bool
 
 
 def check_contrast(contrast: object) -> tuple[float, float]:

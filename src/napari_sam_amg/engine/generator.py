@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,16 @@ from napari_sam_amg.engine.provenance import describe
 from napari_sam_amg.engine.region import Region
 from napari_sam_amg.engine.run import ModelCalls, Run, Step
 from napari_sam_amg.engine.scoring import Cut
-from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.engine.tiles import Tile, tile_rows, whole
+from napari_sam_amg.engine.tiling import Tiling
+from napari_sam_amg.errors import Cancelled, ParameterError
 from napari_sam_amg.image import ModelInput, prepare_image
-from napari_sam_amg.intensity import check_contrast, check_gamma
+from napari_sam_amg.intensity import Brightness, check_contrast, check_gamma
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.sizes import frame_side, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -249,16 +252,114 @@ class AutomaticMaskGenerator:
             parameters=p,
             image_size=self._image_size,
             cut=Cut(floor, 0.0) if propose else Cut(p.pred_iou_thresh, p.stability_score_thresh),
-            provenance=describe(
-                info=self.info,
-                parameters=p,
-                mapping=prepared.mapping,
-                device=str(self.device),
-                precision=self._precision,
-                source=name,
-            ),
+            provenance=self.describe(prepared.mapping, name),
         )
         return self._iterate(run, run.proposals if propose else run.masks, should_stop)
+
+    def tiling(self, shape: tuple[int, int]) -> Tiling | None:
+        """Return how `segment` cuts an image of that height and width; None if not at all."""
+        return Tiling.of(shape, self.parameters, self._image_size)
+
+    def tile_rows(self, shape: tuple[int, int]) -> Iterator[list[Tile]]:
+        """Yield the tiles that `segment` cuts an image into, row by row.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Height and width in pixels. An image that is not tiled is one tile.
+
+        Raises
+        ------
+        ParameterError
+            If there are layers of crops, which are no tiles.
+        """
+        p = self.parameters
+        if p.crop_n_layers:
+            raise ParameterError(
+                f"crop_n_layers={p.crop_n_layers} looks at the whole image at once: set it to 0 "
+                "and give tile_size or object_diameter instead"
+            )
+        tiling = self.tiling(shape)
+        return iter([[whole(shape, p)]]) if tiling is None else tile_rows(shape, tiling)
+
+    def find_in_tile(
+        self,
+        rgb: npt.NDArray[np.uint8],
+        tile: Tile,
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Proposals:
+        """Return the candidates of one tile that pass the thresholds of their scores.
+
+        They depend on nothing but the arguments, the model and the parameters: those of all
+        tiles together are what `segment` selects from.
+
+        Parameters
+        ----------
+        rgb : ndarray, uint8, hxwx3
+            The tile's pixels as the model is to see them.
+        tile : Tile
+            Of `tile_rows`.
+        should_stop : callable
+            As for `steps`; asked between the chunks too.
+
+        Raises
+        ------
+        Cancelled
+            If `should_stop` said so.
+        """
+        p = self.parameters
+        run = Run(
+            rgb,
+            tile=tile,
+            parameters=p,
+            image_size=self._image_size,
+            cut=Cut(p.pred_iou_thresh, p.stability_score_thresh),
+            provenance={},
+        )
+        for _ in self._iterate(run, lambda: None, should_stop, cached=False):
+            if should_stop is not None and should_stop():
+                raise Cancelled("the run was cancelled within a tile")
+        return run.proposals()
+
+    def describe(self, mapping: Mapping[str, Any], name: str) -> dict[str, Any]:
+        """Return what a result says of a run on an image.
+
+        Parameters
+        ----------
+        mapping : mapping
+            How the image becomes 8-bit RGB: that of `prepare_image`.
+        name : str
+            Of the image.
+
+        Returns
+        -------
+        dict
+            JSON.
+        """
+        return describe(
+            info=self.info,
+            parameters=self.parameters,
+            mapping=mapping,
+            device=str(self.device),
+            precision=self._precision,
+            source=name,
+        )
+
+    @property
+    def brightness(self) -> Brightness:
+        """By which rule images become 8-bit RGB."""
+        profile = self.info.profile
+        return Brightness(self._contrast, self._gamma, profile.percentiles, profile.map_uint8)
+
+    def weights_digest(self) -> str:
+        """Return a hash (hexadecimal) of the model's weights as they are."""
+        digest = hashlib.sha256()
+        for key, tensor in sorted(self.model.state_dict().items()):
+            array = tensor.detach().float().cpu().contiguous().numpy()
+            digest.update(f"{key} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def _part(
         self, rgb: npt.NDArray[np.uint8], region: npt.ArrayLike | Region | None
@@ -291,11 +392,18 @@ class AutomaticMaskGenerator:
         return int(self.model.image_size)
 
     def _iterate(
-        self, run: Run, result: Any, should_stop: Callable[[], bool] | None
+        self,
+        run: Run,
+        result: Any,
+        should_stop: Callable[[], bool] | None,
+        *,
+        cached: bool = True,
     ) -> Iterator[Step[Any]]:
         fast = self._precision == "fast"
+        # Tiles of very large images do not come again: their features would fill the memory.
+        cache = self._cache if cached else FeatureCache(0)
         calls = ModelCalls(
-            lambda rgb, frame: self._encode(rgb, frame, should_stop),
+            lambda rgb, frame: self._encode(rgb, frame, should_stop, cache),
             lambda features: Decoder(self.model, features, self.parameters, fast=fast),
             self._decode,
         )
@@ -317,13 +425,13 @@ class AutomaticMaskGenerator:
             self._cache.clear()
 
     def _prepare(self, image: npt.ArrayLike, name: str) -> ModelInput:
-        profile = self.info.profile
+        rule = self.brightness
         return prepare_image(
             image,
-            contrast=self._contrast,
-            gamma=self._gamma,
-            percentiles=profile.percentiles,
-            map_uint8=profile.map_uint8,
+            contrast=rule.contrast,
+            gamma=rule.gamma,
+            percentiles=rule.percentiles,
+            map_uint8=rule.map_uint8,
             name=name,
         )
 
@@ -332,12 +440,11 @@ class AutomaticMaskGenerator:
         rgb: npt.NDArray[np.uint8],
         frame: tuple[int, int] | None,
         should_stop: Callable[[], bool] | None,
+        cache: FeatureCache,
     ) -> Features:
         with self._lock, stoppable(self.model, should_stop):
             resizing = self.info.profile.resize
-            return self._cache.get(
-                rgb, frame, lambda crop: encode(self.model, crop, resizing, frame)
-            )
+            return cache.get(rgb, frame, lambda crop: encode(self.model, crop, resizing, frame))
 
     def _decode(self, decoder: Decoder, points: npt.NDArray[np.float32]) -> Any:
         with self._lock:

@@ -71,6 +71,13 @@ def point_grid(per_side: int) -> npt.NDArray[np.float64]:
     return np.stack([x, y], axis=-1).reshape(-1, 2)
 
 
+def points_in(crop: Crop, grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Lay a grid (Nx2, shares of width and height) in a crop: (x, y) in its pixels."""
+    height, width = crop.size
+    points: npt.NDArray[np.float32] = (grid * np.array([[width, height]])).astype(np.float32)
+    return points
+
+
 def layer_grids(parameters: AmgParameters) -> list[npt.NDArray[np.float64]]:
     """Return the points (Nx2, shares of width and height) of the image and each layer."""
     if parameters.point_grids is not None:

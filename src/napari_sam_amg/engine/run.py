@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam_amg.engine.grid import Crop, crops, layer_grids
+from napari_sam_amg.engine.grid import crops, layer_grids, points_in
 from napari_sam_amg.engine.scoring import Chunk, Cut, candidates, tidied
+from napari_sam_amg.engine.tiles import Tile, tile_rows
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.engine.upsampling import Upsampler
 from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
@@ -84,6 +85,8 @@ class Run:
         Side of the model's square input in pixels.
     region : Region, optional
         Where to look; the whole image by default.
+    tile : Tile, optional
+        The one tile of a larger image that is looked at; `rgb` is its pixels.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Run:
         provenance: dict[str, Any],
         image_size: int,
         region: Region | None = None,
+        tile: Tile | None = None,
     ) -> None:
         self._rgb = rgb
         self._parameters = parameters
@@ -102,35 +106,36 @@ class Run:
         self._provenance = provenance
         self._shape = (rgb.shape[0], rgb.shape[1]) if region is None else region.shape
         self._origin = (0, 0) if region is None else region.window[:2]
-        self._tiling = Tiling.of((rgb.shape[0], rgb.shape[1]), parameters, image_size)
-        skipped = 0
-        if region is not None:
-            self._crops, self._points, skipped = region.prompts(parameters, self._tiling)
-            provenance["region"] = region.provenance()
-        elif self._tiling is not None:
-            whole = (0, 0, self._shape[1], self._shape[0])
-            laid = [(crop, p) for crop, p in self._tiling.prompts(whole) if len(p)]
-            self._crops = [crop for crop, _ in laid]
-            self._points = [(p - crop.box[:2]).astype(np.float32) for crop, p in laid]
+        if tile is not None:
+            self._shape, self._origin = tile.shape, tile.crop.box[:2]
+            self._crops, self._points, self._seam = [tile.crop], [tile.points], tile.seam
         else:
-            self._crops, skipped = crops(self._shape, parameters)
-            grids = layer_grids(parameters)
-            self._points = [self._points_in(crop, grids[crop.layer]) for crop in self._crops]
-        if self._tiling is not None:
-            provenance["tiles"] = self._tiling.provenance(len(self._crops))
-        if skipped:
-            provenance["skipped_crops"] = skipped
+            self._lay(region, Tiling.of((rgb.shape[0], rgb.shape[1]), parameters, image_size))
         # A chunk is added whole, and a tile's chunks are replaced at once, so that `partial`
         # may be called from another thread.
         self._found: list[Chunk] = []
         chunks = sum(math.ceil(len(p) / parameters.points_per_batch) for p in self._points)
         self.total = len(self._crops) + chunks + 1
 
-    @staticmethod
-    def _points_in(crop: Crop, grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        height, width = crop.size
-        points: npt.NDArray[np.float32] = (grid * np.array([[width, height]])).astype(np.float32)
-        return points
+    def _lay(self, region: Region | None, tiling: Tiling | None) -> None:
+        """Cut the image into crops or tiles, lay points in each, and say so."""
+        skipped = 0
+        if region is not None:
+            self._crops, self._points, skipped = region.prompts(self._parameters, tiling)
+            self._provenance["region"] = region.provenance()
+        elif tiling is not None:
+            tiles = [tile for row in tile_rows(self._shape, tiling) for tile in row]
+            self._crops = [tile.crop for tile in tiles]
+            self._points = [tile.points for tile in tiles]
+        else:
+            self._crops, skipped = crops(self._shape, self._parameters)
+            grids = layer_grids(self._parameters)
+            self._points = [points_in(crop, grids[crop.layer]) for crop in self._crops]
+        self._seam = None if tiling is None else tiling.seam
+        if tiling is not None:
+            self._provenance["tiles"] = tiling.provenance(len(self._crops))
+        if skipped:
+            self._provenance["skipped_crops"] = skipped
 
     def stages(self, calls: ModelCalls) -> Iterator[str]:
         """Work through the image; yields the name of each finished stage."""
@@ -167,8 +172,8 @@ class Run:
                     )
                 )
                 last = start + batch >= len(points)
-                if last and self._tiling is not None:
-                    tile = tidied(self._found[before:], crop, self._tiling.seam)
+                if last and self._seam is not None:
+                    tile = tidied(self._found[before:], crop, self._seam)
                     self._found = [*self._found[:before], tile]
                 yield "decode"
 
@@ -197,7 +202,7 @@ class Run:
             crop_boxes_all=[crop.xywh for crop in self._crops],
             parameters=self._parameters,
             floor=self._cut.pred_iou,
-            seam=None if self._tiling is None else self._tiling.seam,
+            seam=self._seam,
             provenance=self._provenance,
         )
 

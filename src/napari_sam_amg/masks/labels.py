@@ -57,7 +57,12 @@ class Painting:
     shared: npt.NDArray[np.int64]
 
 
-def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) -> Painting:
+def paint(
+    store: MaskStore,
+    scores: npt.NDArray[np.float32],
+    rule: OverlapRule,
+    areas: npt.NDArray[np.int64] | None = None,
+) -> Painting:
     """Draw masks into a label image.
 
     Parameters
@@ -70,9 +75,12 @@ def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) 
         Which mask a pixel is given to when several cover it: the smallest, the one with
         the highest score (NaN loses), the largest, or none ("discard_overlaps"). At a tie
         it is the one with the lower label.
+    areas : ndarray, int64, N, optional
+        The sizes that count; by default those of the masks. Parts of masks are drawn as the
+        masks are.
     """
     spans, count = store.spans, len(store)
-    bottom_to_top = _bottom_to_top(store, scores, rule)
+    bottom_to_top = _bottom_to_top(store.areas if areas is None else areas, scores, rule)
     order = spans.of_masks(bottom_to_top)[0]
     labels = np.repeat(np.arange(1, count + 1, dtype=label_dtype(count)), np.diff(spans.offsets))
     visible = np.zeros(count + 1, dtype=np.int64)
@@ -104,12 +112,12 @@ def paint(store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule) 
 
 
 def _bottom_to_top(
-    store: MaskStore, scores: npt.NDArray[np.float32], rule: OverlapRule
+    areas: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], rule: OverlapRule
 ) -> npt.NDArray[np.int64]:
-    late_first = -np.arange(len(store))
+    late_first = -np.arange(len(areas))
     if rule == "smallest_on_top":
-        return np.lexsort((late_first, -store.areas))
+        return np.lexsort((late_first, -areas))
     if rule in ("largest_on_top", "discard_overlaps"):
-        return np.lexsort((late_first, store.areas))
+        return np.lexsort((late_first, areas))
     known = ~np.isnan(scores)
     return np.lexsort((late_first, np.where(known, scores, 0), known))

@@ -46,7 +46,7 @@ def suppress(
     """
     order = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
     corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[order]
-    one, other, _ = _overlapping(corners, threshold)
+    one, other, _ = overlapping(corners, threshold)
     rows = order[_kept(len(order), one, other)]
     return _as_of_many(rows, scores) if 4 * len(boxes) > _MANY else rows
 
@@ -82,7 +82,7 @@ def near_duplicates(
     iou, stable = (np.nan_to_num(scores, nan=-1) for scores in (predicted_iou, stability))
     order = np.lexsort((-stable, -iou))  # each key stable, so that ties keep their order
     corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[order]
-    one, other, _ = _overlapping(corners, agreement)
+    one, other, _ = overlapping(corners, agreement)
     better, worse = np.minimum(one, other), np.maximum(one, other)
     areas, stable = areas[order], stable[order]
     same = stable[better] >= stable[worse]
@@ -109,7 +109,7 @@ class Overlaps:
     ) -> None:
         rows = np.arange(len(boxes)) if rows is None else rows
         corners = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[rows]
-        one, other, self._overlap = _overlapping(corners, 0.0)
+        one, other, self._overlap = overlapping(corners, 0.0)
         self._one, self._other = rows[one], rows[other]
         self._known = np.zeros(len(boxes), dtype=np.bool_)
         self._known[rows] = True
@@ -225,12 +225,13 @@ def _banded(corners: npt.NDArray[np.float32]) -> _Bands:
     return _Bands(first, boxes, band, counts)
 
 
-def _overlapping(
+def overlapping(
     corners: npt.NDArray[np.float32], threshold: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return pairs of boxes that overlap by more than `threshold`, and by how much.
 
-    Only boxes of one band whose columns meet are compared; others share no pixel.
+    Only boxes of one band whose columns meet are compared; others share no pixel. `corners`
+    are boxes (float32, Nx4) as for `suppress`.
     """
     first, boxes, bands, counts = _banded(corners)
     places, bounds = np.arange(len(counts)), offsets(counts)

@@ -43,10 +43,13 @@ def clean(
     below, right = height - top - window.shape[0], width - left - window.shape[1]
     strips = (top * width, below * width, left * window.shape[0], right * window.shape[0])
     if any(0 < strip < min_area for strip in strips):
-        # Part of the surroundings may be filled, so the window must hold all of them.
-        image = np.zeros(shape, dtype=np.bool_)
-        image[top : top + window.shape[0], left : left + window.shape[1]] = window
-        window, left, top, strips = image, 0, 0, (0, 0, 0, 0)
+        # Part of the surroundings may be filled, so the window must hold them; not farther than
+        # that, as what reaches farther is large enough there already.
+        x0, y0 = max(0, left - min_area), max(0, top - min_area)
+        x1 = min(width, left + window.shape[1] + min_area)
+        y1 = min(height, top + window.shape[0] + min_area)
+        around = ((top - y0, y1 - top - window.shape[0]), (left - x0, x1 - left - window.shape[1]))
+        window, left, top, strips = np.pad(window, around), x0, y0, (0, 0, 0, 0)
     filled, had_holes = _fill_holes(window, min_area, strips)
     kept, had_islands = _drop_islands(filled, min_area, left, top)
     return left, top, kept, had_holes or had_islands

@@ -92,7 +92,7 @@ def select(proposals: Proposals, parameters: AmgParameters) -> Selection:
         # that did not need it are preferred.
         places = suppress(source.boxes, (~changed).astype(np.float32), threshold)
         rows = keep("min_mask_region_area", rows[places])
-    for step, wanted in _wishes(p).items():
+    for step, wanted in wishes(p).items():
         good = wanted(source, places)
         rows, places = keep(step, rows[good]), places[good]
     return Selection(rows, source.take(places), removed, p.min_mask_region_area)
@@ -163,13 +163,13 @@ def _unique(
     return rows[suppress(proposals.store.boxes[rows], scores, threshold)]
 
 
-def _wishes(p: AmgParameters) -> dict[str, Callable[[MaskStore, Rows], npt.NDArray[np.bool_]]]:
+def wishes(p: AmgParameters) -> dict[str, Callable[[MaskStore, Rows], npt.NDArray[np.bool_]]]:
     """Say which of some masks of a store each parameter of size and place lets through."""
-    wishes: dict[str, Callable[[MaskStore, Rows], npt.NDArray[np.bool_]]] = {}
+    found: dict[str, Callable[[MaskStore, Rows], npt.NDArray[np.bool_]]] = {}
     if (least := p.min_area) is not None:
-        wishes["min_area"] = lambda store, rows: store.areas[rows] >= least
+        found["min_area"] = lambda store, rows: store.areas[rows] >= least
     if (most := p.max_area) is not None:
-        wishes["max_area"] = lambda store, rows: store.areas[rows] <= most
+        found["max_area"] = lambda store, rows: store.areas[rows] <= most
     if p.exclude_border:
-        wishes["exclude_border"] = lambda store, rows: ~store.at_border[rows]
-    return wishes
+        found["exclude_border"] = lambda store, rows: ~store.at_border[rows]
+    return found

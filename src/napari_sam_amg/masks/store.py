@@ -38,7 +38,7 @@ class MaskStore:
 
     Attributes
     ----------
-    shape, windows, areas
+    shape, windows, areas, buffer
         As given.
     nesting : tuple or None
         After `prepare`: pairs of the masks that these were taken from, and these masks' rows.
@@ -54,13 +54,13 @@ class MaskStore:
         self.shape = (int(shape[0]), int(shape[1]))
         self.windows = _frozen(windows, np.int64)
         self.areas = _frozen(areas, np.int64)
-        self._buffer = _frozen(buffer, np.uint8)
+        self.buffer = _frozen(buffer, np.uint8)
         sizes = (self.windows[:, 2] * self.windows[:, 3] + 7) // 8
         self._offsets = _frozen(offsets(sizes), np.int64)
-        if self._offsets[-1] != len(self._buffer) or len(self.areas) != len(self.windows):
+        if self._offsets[-1] != len(self.buffer) or len(self.areas) != len(self.windows):
             raise ValueError(
                 f"{len(self.windows)} windows need {self._offsets[-1]} bytes and as many areas, "
-                f"but there are {len(self._buffer)} bytes and {len(self.areas)} areas"
+                f"but there are {len(self.buffer)} bytes and {len(self.areas)} areas"
             )
         self._spans: Spans | None = None
         self._boxes: npt.NDArray[np.int64] | None = None
@@ -130,7 +130,7 @@ class MaskStore:
             shapes.pop(),
             np.concatenate([store.windows for store in stores]),
             np.concatenate([store.areas for store in stores]),
-            np.concatenate([store._buffer for store in stores]),
+            np.concatenate([store.buffer for store in stores]),
         )
         spans = [store._spans for store in stores if store._spans is not None]
         if len(spans) == len(stores):
@@ -143,7 +143,7 @@ class MaskStore:
     @property
     def nbytes(self) -> int:
         """Bytes of memory held for the masks; `spans` come on top once they were asked for."""
-        arrays = (self.windows, self.areas, self._buffer, self._offsets)
+        arrays = (self.windows, self.areas, self.buffer, self._offsets)
         return sum(array.nbytes for array in arrays)
 
     @property
@@ -194,7 +194,7 @@ class MaskStore:
     def window(self, index: int) -> Window:
         """Return the pixels of one mask within its window, bool hxw."""
         width, height = self.windows[index, 2:].tolist()
-        packed = self._buffer[self._offsets[index] : self._offsets[index + 1]]
+        packed = self.buffer[self._offsets[index] : self._offsets[index + 1]]
         return np.unpackbits(packed, count=width * height).view(np.bool_).reshape(height, width)
 
     def rows(self, index: int, start: int, stop: int) -> Window:
@@ -214,7 +214,7 @@ class MaskStore:
         width = int(self.windows[index, 2])
         first, last = start * width, stop * width
         begin = int(self._offsets[index])
-        packed = self._buffer[begin + first // 8 : begin + (last + 7) // 8]
+        packed = self.buffer[begin + first // 8 : begin + (last + 7) // 8]
         bits = np.unpackbits(packed)[first % 8 : first % 8 + last - first]
         return bits.view(np.bool_).reshape(stop - start, width)
 
@@ -235,7 +235,7 @@ class MaskStore:
         bounds = zip(
             self._offsets[chosen].tolist(), self._offsets[chosen + 1].tolist(), strict=True
         )
-        parts = [self._buffer[begin:end] for begin, end in bounds]
+        parts = [self.buffer[begin:end] for begin, end in bounds]
         buffer = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8)
         taken = MaskStore(self.shape, self.windows[chosen], self.areas[chosen], buffer)
         if self._spans is not None:
