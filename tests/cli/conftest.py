@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,13 +32,8 @@ class SpotGenerator:
     before_step: Callable[[str, int], None] = lambda name, number: None
     notes: tuple[str, ...] = ()
     seen: list[str] = field(default_factory=list)
-    profile: InputProfile = field(default_factory=InputProfile)
+    info: Any = field(default_factory=lambda: SimpleNamespace(profile=InputProfile()))
     configurations: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def info(self) -> SpotGenerator:
-        """What is known of the model: its profile."""
-        return self
 
     def configured(self, **keywords: Any) -> SpotGenerator:
         """Keep what a generator is configured for."""

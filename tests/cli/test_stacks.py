@@ -199,7 +199,7 @@ def test_bytes_are_seen_as_they_are(tmp_path: Path, generator: Any) -> None:
     write(tmp_path / "in" / "a.tif", spots((2,)), "ZYX")
     assert main(command(tmp_path)) == 0
     assert generator.configurations == []
-    generator.profile = InputProfile(map_uint8=True, percentiles=(0, 100))
+    generator.info.profile = InputProfile(map_uint8=True, percentiles=(0, 100))
     assert main(command(tmp_path)) == 0
     assert generator.configurations == [{"contrast": (10.0, 200.0)}]
 

@@ -168,3 +168,14 @@ def test_descriptions_that_make_no_sense(key: str, value: Any, tmp_path: Path, n
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="is a folder, not an image, and no OME-Zarr"):
         open_source(tmp_path)
+
+
+def test_shards_and_packed_chunks(tmp_path: Path, ngff: Any) -> None:
+    ngff(tmp_path / "x", DATA, "ZYX", version="0.5")
+    group = zarr.open_group(tmp_path / "x", mode="a", zarr_format=3)
+    del group["0"]
+    packed = zarr.codecs.BloscCodec(cname="zstd")
+    words: dict[str, Any] = {"chunks": (1, 4, 4), "shards": (2, 12, 12), "compressors": packed}
+    group.create_array("0", shape=DATA.shape, dtype=DATA.dtype, **words)[...] = DATA
+    found = [plane.read() for plane in open_source(tmp_path / "x").planes()]
+    np.testing.assert_array_equal(np.stack(found), DATA)
