@@ -7,7 +7,7 @@ import pytest
 
 from _masks import random_stack
 from _scale import scaled
-from napari_sam_amg.masks import Masks, arrangement, labels, nms, ragged, spans
+from napari_sam_amg.masks import Masks, arrangement, labels, nms, pairs, ragged, spans
 from napari_sam_amg.masks.store import MaskStore
 
 SHAPES = [(1, 1), (1, 40), (40, 1), (17, 23), (64, 31)]
@@ -86,5 +86,5 @@ def test_suppression_in_parts(limit, monkeypatch):
     boxes = np.hstack([corner, corner + rng.integers(0, 20, (80, 2))])
     scores = rng.random(80).astype(np.float32)
     expected = nms.suppress(boxes, scores, 0.3).tolist()
-    monkeypatch.setattr(nms, "_PAIRS_AT_ONCE", limit)
+    monkeypatch.setattr(pairs, "_PAIRS_AT_ONCE", limit)
     assert nms.suppress(boxes, scores, 0.3).tolist() == expected

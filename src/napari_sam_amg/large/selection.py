@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from napari_sam_amg.large.candidates import Candidates
 from napari_sam_amg.masks.cleaned import CleanedMasks
-from napari_sam_amg.masks.nms import overlapping
+from napari_sam_amg.masks.pairs import overlapping
 from napari_sam_amg.masks.selection import wishes
 
 if TYPE_CHECKING:

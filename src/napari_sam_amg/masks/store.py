@@ -70,19 +70,13 @@ class MaskStore:
     def from_windows(
         cls, shape: tuple[int, int], items: Iterable[tuple[int, int, Window]]
     ) -> MaskStore:
-        """Pack masks.
+        """Pack masks of an image of `shape` (height, width).
 
         Parameters
         ----------
-        shape : tuple of int
-            Height and width of the image in pixels.
         items : iterable of (int, int, ndarray)
             Left and top of a window in the image, and its pixels (bool, hxw), which need
             not be tight.
-
-        Returns
-        -------
-        MaskStore
 
         Raises
         ------

@@ -101,11 +101,7 @@ class Session:
     def found(
         self, job: Job, control: Control, *, propose: bool = True
     ) -> Generator[Progress, None, tuple[Any, Callable[[], Any] | None]]:
-        """Find all candidates of a job, or its masks alone.
-
-        Yields
-        ------
-        Progress
+        """Find all candidates of a job, or its masks alone; yields and raises as `run`.
 
         Returns
         -------
@@ -113,11 +109,6 @@ class Session:
             None if the run was stopped.
         callable or None
             Returns what had been found when it was stopped, if anything.
-
-        Raises
-        ------
-        SamAmgError
-            As `run`.
         """
         began = time.monotonic()
         stage = "read"
