@@ -41,9 +41,8 @@ def between(
     total = far + near
     centres = [_centre(mask) for mask in (before, after)]
     middle = (near * centres[0] + far * centres[1]) / total
-    # In pixels from the centre of the new mask to the top and left of the windows.
     places = [
-        np.rint(np.array([mask[1], mask[0]]) - centre).astype(int)
+        np.array([mask[1], mask[0]]) + np.rint(middle - centre).astype(int)
         for mask, centre in zip((before, after), centres, strict=True)
     ]
     ends = [place + mask[2].shape for place, mask in zip(places, (before, after), strict=True)]
@@ -53,7 +52,7 @@ def between(
         for place, mask in zip(places, (before, after), strict=True)
     )
     inside: Window = near * one + far * other > 0
-    top, left = (np.rint(middle) + low).astype(int).tolist()
+    top, left = low.tolist()
     return _within(left, top, inside, shape)
 
 

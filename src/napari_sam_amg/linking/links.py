@@ -126,7 +126,9 @@ def _worth(
     ratio : ndarray, float64, P
         The smaller size divided by the larger one.
     """
-    worth: npt.NDArray[np.float64] = (1 - apart**2) * (1 + iou) / 2 * ratio
+    # So that objects of one size that share no pixel are linked just up to the largest distance.
+    nearness = 1 - (1 - 2 * LEAST_WORTH) * apart**2
+    worth: npt.NDArray[np.float64] = nearness * (1 + iou) / 2 * ratio
     return worth
 
 

@@ -149,10 +149,10 @@ class Objects:
 
     @property
     def at_border(self) -> npt.NDArray[np.bool_]:
-        """Whether each object has a pixel in the first or last row or column, bool N."""
-        _, height, width = self.shape
-        low, high = self.boxes[:, 1:3], self.boxes[:, 4:]
-        touching: npt.NDArray[np.bool_] = (low == 0).any(1) | (high == [height, width]).any(1)
+        """Whether each object has a pixel where the grid ends, bool N; a single plane ends not."""
+        axes = slice(0 if self.shape[0] > 1 else 1, 3)
+        low, high = self.boxes[:, :3], self.boxes[:, 3:]
+        touching: npt.NDArray[np.bool_] = ((low == 0) | (high == self.shape))[:, axes].any(axis=1)
         return touching
 
     def laid_out(self, margin: Shape3, shift: Shape3) -> tuple[Indices, Indices]:

@@ -10,6 +10,7 @@ import numpy as np
 from napari_sam_amg.errors import ImageError
 from napari_sam_amg.linking.filling import Placed, between
 from napari_sam_amg.linking.matching import best_links, chains, renumbered
+from napari_sam_amg.linking.mending import put_back
 from napari_sam_amg.linking.necks import without_necks
 from napari_sam_amg.linking.objects import Objects
 from napari_sam_amg.linking.overlap import overlap
@@ -24,9 +25,10 @@ from napari_sam_amg.masks.ragged import Indices, offsets
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-POWER = 2.0
-"""Worth of a link is its IoU to this power: one good link beats two poor ones, as a mask that
-merges two objects, or is half of one, has to its neighbours."""
+POWER, BASE = 2.0, 0.15
+"""Worth of a link: its IoU to this power, and this much besides. The power makes one good link
+beat two poor ones, as a mask that merges two objects, or is half of one, has to its neighbours.
+The rest is for longer chains: at a waist the small masks are not left out."""
 
 GAP_WORTH = 0.8
 """What a link is worth for each slice that it leaves out, as a share."""
@@ -42,8 +44,8 @@ def link_slices(
     """Link the masks of consecutive slices into objects.
 
     All links of the stack are chosen at once, each mask having at most one predecessor and one
-    successor, also across gaps, such that the sum of their worth (IoU squared, less for gaps) is
-    greatest. So the order of the slices does not matter, and a mask that merges two objects, or
+    successor, also across gaps, such that the sum of their worth (by IoU squared, less for gaps)
+    is greatest. So the order of the slices does not matter, and a mask that merges two objects, or
     is a part of one, is left out if the objects fit better without it. Then objects are cut at
     necks, and short ones dropped. Masks that overlap or nest are linked as they are: a nucleus
     and the cell around it become two objects.
@@ -128,12 +130,12 @@ def _steps(
             near = iou >= min(1.0, parameters.min_overlap * (gap + 1))
             ones.append(one[near] + starts[number - gap - 1])
             others.append(other[near] + starts[number])
-            worth.append(iou[near] ** POWER * GAP_WORTH**gap)
+            worth.append((iou[near] ** POWER + BASE) * GAP_WORTH**gap)
         recent.append(objects)
         yield LinkStep(number + 1, total, "compare")
     one, other = np.concatenate(ones), np.concatenate(others)
     best = best_links(one, other, np.concatenate(worth))
-    one, other = one[best], other[best]
+    one, other = put_back(starts, (one, other), (one[best], other[best]))
     areas = np.concatenate([masks.areas for masks in slices])
     whole = without_necks(areas, one, other, parameters.min_neck)
     one, other = one[whole], other[whole]
