@@ -14,6 +14,16 @@ from napari_sam_amg.large.pyramid import Pyramid
 TILES = {"tile_size": 100, "tile_halo": 25, "points_per_side": 6}
 
 
+def test_napari_shows_a_small_plane_too(pretend, mosaic, tmp_path):
+    from napari.layers import Labels
+
+    result = segment_large(pretend(**TILES), mosaic[:120, :160], tmp_path / "out")
+    levels, keywords, _ = result.layer()
+    layer = Labels(levels, **keywords)
+    assert not layer.multiscale
+    np.testing.assert_array_equal(layer.data, result.masks().to_labels())
+
+
 @pytest.mark.parametrize("shape", [(300, 200), (64, 64), (65, 1), (1, 200), (129, 31)])
 def test_levels_are_every_second_pixel(tmp_path, shape):
     rng = np.random.default_rng(1)

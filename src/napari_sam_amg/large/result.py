@@ -110,24 +110,24 @@ class LargeResult:
 
         return pd.read_csv(self.path / TABLE, float_precision="round_trip")
 
-    def layer(self) -> tuple[list[Any], dict[str, Any], str]:
+    def layer(self) -> tuple[Any, dict[str, Any], str]:
         """Return the lazy Labels layer that napari shows: data, keywords, kind.
 
         ``viewer.add_labels(data, **keywords)``, or as what a reader plugin gives. Pixels are
         read as they come into view; the features are all there.
         """
-        table = self.table
+        table, levels = self.table, self.levels
         features = table.reindex(range(-1, len(table))).reset_index(drop=True)
         features.insert(0, "index", np.arange(len(features)))
         features["label"] = features["index"]
         keywords = {
             "name": self.path.name,
-            "multiscale": True,
+            "multiscale": len(levels) > 1,
             "scale": self.provenance["pixel_size"],
             "features": features,
             "metadata": {"napari_sam_amg": self.provenance},
         }
-        return self.levels, keywords, "labels"
+        return (levels if len(levels) > 1 else levels[0]), keywords, "labels"
 
     def masks(self) -> Masks:
         """Return all masks, whole and overlapping as they were found; mask i has label i + 1."""
