@@ -43,5 +43,9 @@ class RunError(SamAmgError):
     """A run failed; the message names the stage and says what to try."""
 
 
+class SchedulerError(SamAmgError):
+    """A scheduler or its workers cannot be used."""
+
+
 class Cancelled(SamAmgError):
     """A run was ended before it was done."""

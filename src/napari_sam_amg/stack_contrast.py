@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_sam_amg.models import InputProfile
+    from napari_sam_amg.sources import ImageSource
+
 _HALF = 1 << 16
 
 
@@ -89,6 +92,34 @@ def stack_contrast(
         within = int(np.searchsorted(np.cumsum(lower[key]), rank - before, side="right"))
         values.append(_value((key << 16) | within))
     return _limits(values)
+
+
+def source_contrast(
+    source: ImageSource, channel: int | slice | None, profile: InputProfile
+) -> tuple[float, float] | None:
+    """Find the contrast of all planes of an image.
+
+    Parameters
+    ----------
+    source : ImageSource
+    channel : int or slice or None
+        What is read along C: see `Plane`.
+    profile : InputProfile
+        Of the model; says by which percentiles.
+
+    Returns
+    -------
+    (float, float) or None
+        The first smaller than the second; None if the model sees such values as they are.
+    """
+    kind = source.dtype
+    if kind.kind == "b" or (kind == np.uint8 and not profile.map_uint8):
+        return None
+    from napari_sam_amg.sources.lazy import ChannelStack
+
+    stack = ChannelStack(source.data, source.axes, channel)
+    low, high = stack_contrast(stack, profile.percentiles, plane_axes=stack.plane_axes)
+    return low, high if low < high else low + 1.0
 
 
 def _limits(values: list[float]) -> tuple[float, float]:

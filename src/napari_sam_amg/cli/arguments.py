@@ -9,7 +9,11 @@ from typing import Any, Literal, NoReturn, cast, get_args
 
 from napari_sam_amg import __version__
 from napari_sam_amg.cli.link_arguments import add_link_arguments
-from napari_sam_amg.cli.stack_arguments import add_run_arguments, add_stack_arguments
+from napari_sam_amg.cli.stack_arguments import (
+    add_run_arguments,
+    add_scheduler_argument,
+    add_stack_arguments,
+)
 from napari_sam_amg.cli.streams import say
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, AmgParameters
@@ -68,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_stack_arguments(parser.add_argument_group("stacks and channels"))
     add_link_arguments(parser.add_argument_group("objects over slices and time"))
     _add_model(parser.add_argument_group("model"))
+    add_scheduler_argument(parser.add_argument_group("many machines"))
     group = parser.add_argument_group("what to find and keep")
     for name in flagged_parameters():
         _add_parameter(group, name)

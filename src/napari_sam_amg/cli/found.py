@@ -57,8 +57,9 @@ class Found:
         one.
     plane : Plane
     masks : Masks
-    pixels : ndarray
-        What the model was given, HxW or HxWxC in the file's dtype.
+    pixels : ndarray or None
+        What the model was given, HxW or HxWxC in the file's dtype; None has it read again where
+        it is needed.
     sides : (float, float) or None
         Height and width of a pixel in micrometres.
     """
@@ -67,7 +68,7 @@ class Found:
     result: Source
     plane: Plane
     masks: Masks
-    pixels: npt.NDArray[Any]
+    pixels: npt.NDArray[Any] | None
     sides: tuple[float, float] | None
 
     @property
@@ -79,7 +80,7 @@ class Found:
     def channels(self) -> npt.NDArray[Any]:
         """All channels of the plane, not only the one that the model saw; transparency is none."""
         if self.plane.source.length("C") == 1:
-            return without_alpha(self.pixels)
+            return without_alpha(self.plane.read() if self.pixels is None else self.pixels)
         return self.plane.read_channels()
 
     def without_pixels(self) -> Planar:

@@ -22,7 +22,7 @@ def list_models(options: Options) -> int:
     from napari_sam_amg import models
 
     for info in models.list_models():
-        default = ", default" if info.name == _default_name() else ""
+        default = ", default" if info.name == default_name() else ""
         say(f"{info.name} ({_origin(info)}{default})\n    {info.description}")
         if not options.quiet and info.notes:
             say(f"    {info.notes}")
@@ -34,7 +34,8 @@ def _origin(info: ModelInfo) -> str:
     return f"{'embedded' if info.url is None else 'downloaded when first used'}{size}"
 
 
-def _default_name() -> str:
+def default_name() -> str:
+    """Return the name of the model that is used if none is given."""
     from napari_sam_amg.models.registry import EMBEDDED
 
     return EMBEDDED
@@ -67,7 +68,7 @@ def _fetch_ahead(options: Options) -> None:
     from napari_sam_amg.engine.arguments import checked_precision
     from napari_sam_amg.models.download import file_name, model_folder
 
-    info = models.model_info(options.model or _default_name())
+    info = models.model_info(options.model or default_name())
     if info.url is None or (model_folder() / file_name(info)).is_file():
         return
     # What else would be refused after it, is refused before a long download.
@@ -125,22 +126,28 @@ def load_generator(options: Options) -> AutomaticMaskGenerator:
         **options.parameters,
     }
     if options.checkpoint is None:
-        if options.model is None and not options.quiet:
-            warn(
-                f"Using {_default_name()}, the small model for cell nuclei that comes with "
-                "napari-sam-amg; name another with --model-type (see --list-models)."
-            )
+        say_default(options)
         _fetch_ahead(options)
-        return AutomaticMaskGenerator(options.model or _default_name(), **settings)
+        return AutomaticMaskGenerator(options.model or default_name(), **settings)
     generator = AutomaticMaskGenerator(options.checkpoint, **settings)
-    _check_agreement(options, generator.info.architecture)
+    check_agreement(options, generator.info.architecture)
     return generator
 
 
-def _check_agreement(options: Options, found: str) -> None:
+def say_default(options: Options) -> None:
+    """Say which model is used if none was named."""
+    if options.model is None and options.checkpoint is None and not options.quiet:
+        warn(
+            f"Using {default_name()}, the small model for cell nuclei that comes with "
+            "napari-sam-amg; name another with --model-type (see --list-models)."
+        )
+
+
+def check_agreement(options: Options, found: str) -> None:
+    """Refuse a checkpoint of another architecture than was named; ModelError then."""
     from napari_sam_amg import models
 
-    if options.model is None:
+    if options.model is None or options.checkpoint is None:
         return
     named = (
         options.model

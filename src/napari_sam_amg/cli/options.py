@@ -75,6 +75,8 @@ class Options:
         Whether a table over all images is written.
     linking : Linking or None
         How masks of a stack are linked; None leaves them apart.
+    scheduler : str or None
+        Address or file of the scheduler whose workers find the masks; None finds them here.
     """
 
     action: Literal["run", "list", "download"]
@@ -102,6 +104,7 @@ class Options:
     brightness: Literal["stack", "plane"]
     summary: bool
     linking: Linking | None
+    scheduler: str | None
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -174,6 +177,7 @@ def parse(argv: Sequence[str]) -> Options:
         brightness="plane" if values["brightness"] == "plane" else "stack",
         summary=values["summary"],
         linking=to_linking(values, output_format),
+        scheduler=values["scheduler"],
     )
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_sam_amg.cli.options import Options
+    from napari_sam_amg.cli.segment import Segmenters
     from napari_sam_amg.cli.source import Sources
     from napari_sam_amg.cli.writers import Writer
-    from napari_sam_amg.engine import AutomaticMaskGenerator
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Work:
     kind : str
         What the parts are, as users call them: images or planes.
     summary : Summary or None
-    generator : AutomaticMaskGenerator or None
-        None if there is nothing to do.
+    segmenters : Segmenters or None
+        What finds masks; None if there is nothing to do.
     """
 
     found: Sources
@@ -44,7 +44,7 @@ class Work:
     writer: Writer
     kind: str
     summary: Summary | None = None
-    generator: AutomaticMaskGenerator | None = None
+    segmenters: Segmenters | None = None
 
 
 def prepare(options: Options) -> Work:

@@ -136,7 +136,8 @@ class BarReport(QuietReport):
         self._move(self._done)
 
     def _move(self, position: float) -> None:
-        self._bar.update(position - self._bar.n)
+        # What other machines finished ahead of its turn is shown already.
+        self._bar.update(max(0, position - self._bar.n))
 
 
 def failure_line(source: Source, why: str) -> str:

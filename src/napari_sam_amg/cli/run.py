@@ -16,10 +16,12 @@ from napari_sam_amg.cli.streams import say, warn
 from napari_sam_amg.errors import SamAmgError, WriteError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.cli.plan import Image, Part
+    from napari_sam_amg.cli.segment import Segmenters
     from napari_sam_amg.cli.source import Source, Sources
-    from napari_sam_amg.engine import AutomaticMaskGenerator
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +45,25 @@ def run_images(options: Options) -> int:
     KeyboardInterrupt
         On Ctrl-C; results of finished images are whole.
     """
+    with contextlib.ExitStack() as machines:
+        return _run_images(options, machines)
+
+
+def _run_images(options: Options, machines: contextlib.ExitStack) -> int:
     check_model(options)
     work = prepare(options)
     if work.images:
-        work.generator = load_generator(options)
+        work.segmenters = machines.enter_context(_segmenters(options, work.images))
         make_output(options)
     for line in _unreadable(work.found):
         warn(line)
-    if work.generator is None:
+    if work.segmenters is None:
         _say(options, "nothing to do: every image has a result")
         return len(work.found.unreadable)
     failures: list[tuple[Source, str]] = []
     parts = sum(len(image.parts) for image in work.images)
     try:
-        _all(work, work.generator, options, failures)
+        _all(work, work.segmenters, options, failures)
         with uninterrupted():
             work.writer.close(complete=True)
         done = parts - len(failures)
@@ -72,6 +79,18 @@ def run_images(options: Options) -> int:
     return len(failures) + len(work.found.unreadable)
 
 
+@contextlib.contextmanager
+def _segmenters(options: Options, images: list[Image]) -> Iterator[Segmenters]:
+    if options.scheduler is not None:
+        from napari_sam_amg.cli.remote import remote_segmenters
+
+        with remote_segmenters(options, images) as segmenters:
+            yield segmenters
+    else:
+        generator = load_generator(options)
+        yield lambda image, report: Segmenter(image, options, generator, report)
+
+
 def _unreadable(found: Sources) -> list[str]:
     return [f"FAILED {folder} {why}" for folder, why in found.unreadable]
 
@@ -83,14 +102,14 @@ def _sum_up(title: str, lines: list[str]) -> None:
 
 def _all(
     work: Work,
-    generator: AutomaticMaskGenerator,
+    segmenters: Segmenters,
     options: Options,
     failures: list[tuple[Source, str]],
 ) -> None:
     report = choose_report(sum(len(image.parts) for image in work.images), quiet=options.quiet)
     try:
         for image in work.images:
-            segmenter = Segmenter(image, options, generator, report)
+            segmenter = segmenters(image, report)
             with image.opened or contextlib.nullcontext():
                 for part in image.parts:
                     report.start(part.result)

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_sam_amg.cli.found import Found
 from napari_sam_amg.cli.plan import named
 from napari_sam_amg.errors import SamAmgError
-from napari_sam_amg.stack_contrast import stack_contrast
+from napari_sam_amg.stack_contrast import source_contrast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy.typing as npt
 
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.cli.plan import Image, Part
     from napari_sam_amg.cli.report import Report
     from napari_sam_amg.engine import AutomaticMaskGenerator
     from napari_sam_amg.masks import Masks
-    from napari_sam_amg.sources import ImageSource, Plane
+    from napari_sam_amg.sources import Plane
 
 log = logging.getLogger(__name__)
+
+
+class Segmenters(Protocol):
+    """Gives what finds the masks of each image of a run, in its order."""
+
+    def __call__(self, image: Image, report: Report) -> Segmenter:
+        """Return it for an image; `report` hears of every step."""
 
 
 class Segmenter:
@@ -62,7 +69,7 @@ class Segmenter:
         if self._image.error is not None:
             raise self._image.error
         for number, plane in enumerate(part.planes):
-            generator = self._generator_for(plane.source)
+            generator = self._generator_for(plane)
             source = named(self._image.source, plane)
             pixels = plane.read()
             masks: Masks | None = None
@@ -71,39 +78,43 @@ class Segmenter:
                 masks = step.result
             if masks is None:
                 raise SamAmgError("the run ended without a result; please report this")
-            for text in (masks.provenance or {}).get("input", {}).get("notes", ()):
-                self._report.note(f"{source.name}: {text}")
-            if self._image.is_stack or plane.source.length("C") > 1:
-                masks.provenance["plane"] = _describe(plane)
-            yield Found(self._image.source, part.result, plane, masks, pixels, self._sides(plane))
+            yield self._found(part, plane, masks, pixels)
+
+    def _found(
+        self, part: Part, plane: Plane, masks: Masks, pixels: npt.NDArray[Any] | None
+    ) -> Found:
+        source = named(self._image.source, plane)
+        for text in (masks.provenance or {}).get("input", {}).get("notes", ()):
+            self._report.note(f"{source.name}: {text}")
+        if self._image.is_stack or plane.source.length("C") > 1:
+            masks.provenance["plane"] = _describe(plane)
+        return Found(self._image.source, part.result, plane, masks, pixels, self._sides(plane))
 
     def _sides(self, plane: Plane) -> tuple[float, float] | None:
         own = self._options.pixel_size
         return plane.source.sides if own is None else (own, own)
 
-    def _generator_for(self, source: ImageSource) -> AutomaticMaskGenerator:
+    def _generator_for(self, plane: Plane) -> AutomaticMaskGenerator:
         """Return the generator with the contrast of the whole stack, if it is to have one."""
-        if (
-            self._options.contrast is not None
-            or self._options.brightness == "plane"
-            or not self._image.is_stack
-        ):
+        if not has_stack_contrast(self._image, self._options):
             return self._generator
         if self._fitted is None:
-            profile = self._generator.info.profile
-            kind = np.dtype(source.dtype)
-            if kind.kind == "b" or (kind == np.uint8 and not profile.map_uint8):
-                # These are seen as they are: planes agree already.
-                self._fitted = self._generator
-                return self._fitted
             began = time.perf_counter()
-            stack = source.stack(self._options.channel)
-            low, high = stack_contrast(stack, profile.percentiles, plane_axes=stack.plane_axes)
-            log.debug("contrast of %s in %.1f s", source.path, time.perf_counter() - began)
-            self._fitted = self._generator.configured(
-                contrast=(low, high if low < high else low + 1.0), **self._options.parameters
-            )
+            profile = self._generator.info.profile
+            contrast = source_contrast(plane.source, plane.channel, profile)
+            log.debug("contrast of %s in %.1f s", plane.source.path, time.perf_counter() - began)
+            if contrast is None:
+                # Such values are seen as they are: planes agree already.
+                self._fitted = self._generator
+            else:
+                parameters = self._options.parameters
+                self._fitted = self._generator.configured(contrast=contrast, **parameters)
         return self._fitted
+
+
+def has_stack_contrast(image: Image, options: Options) -> bool:
+    """Return whether the planes of an image are to have one contrast, which has to be found."""
+    return options.contrast is None and options.brightness != "plane" and image.is_stack
 
 
 def _describe(plane: Plane) -> dict[str, Any]:

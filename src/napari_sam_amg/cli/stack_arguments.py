@@ -38,6 +38,17 @@ def add_stack_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_scheduler_argument(group: argparse._ArgumentGroup) -> None:
+    """Add the flag that has other machines find the masks."""
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Find the masks on the workers of a Dask scheduler, such as tcp://host:8786, or the "
+        "file that 'dask scheduler --scheduler-file' wrote. Workers read the images and "
+        "--checkpoint from the same paths; --device is theirs. Results are written here.",
+    )
+
+
 def add_run_arguments(group: argparse._ArgumentGroup) -> None:
     """Add the flags for one configuration and one table over all images."""
     group.add_argument(
