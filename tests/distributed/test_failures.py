@@ -107,15 +107,23 @@ def test_other_versions(
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9.9\n")
     one = next(iter(client.nthreads()))
-    client.run(sys.path.insert, 0, str(tmp_path), workers=[one])
+    client.run(_look_in, str(tmp_path), workers=[one])
     try:
         words = command(tmp_path, "--scheduler", cluster.scheduler_address)
         assert main(words) == 2
     finally:
-        client.run(sys.path.remove, str(tmp_path), workers=[one])
+        client.run(_look_no_more_in, str(tmp_path), workers=[one])
     here = local_versions()["torch"]
     assert f"worker {one} has other versions: torch 9.9.9 (here {here})" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def _look_in(folder: str) -> None:
+    sys.path.insert(0, folder)
+
+
+def _look_no_more_in(folder: str) -> None:
+    sys.path.remove(folder)
 
 
 def test_versions() -> None:
