@@ -30,12 +30,12 @@ def cluster() -> Iterator[LocalCluster]:
     # What a worker that is killed is said of would be warnings.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "60s"}),
+        dask.config.set({"distributed.comm.timeouts.connect": "15s"}),
         LocalCluster(
             n_workers=2,
             processes=True,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         ) as found,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 from importlib import metadata
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 """Seconds until a scheduler must have answered, and until it must have a worker."""
+
+_MOST_BYTES = 1 << 24
 
 
 @contextlib.contextmanager
@@ -51,18 +54,17 @@ def connected(address: str, *, timeout: float = TIMEOUT) -> Iterator[Client]:
             "a scheduler needs the package distributed, which is not installed: "
             "pip install 'napari-sam-amg[distributed]'"
         ) from error
-    is_file = os.path.isfile(address)
-    if not is_file and "://" not in address and not address.rpartition(":")[2].isdecimal():
+    found = _address_in(address) if os.path.isfile(address) else address
+    if "://" not in found and not found.rpartition(":")[2].isdecimal():
         raise SchedulerError(
             f"{address!r} is no address of a scheduler, such as tcp://host:8786, and no file that "
             "one wrote (dask scheduler --scheduler-file FILE)"
         )
-    where: dict[str, Any] = {"scheduler_file" if is_file else "address": address}
     try:
-        client = Client(**where, timeout=timeout, set_as_default=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        client = Client(found, timeout=timeout, set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
         raise SchedulerError(
-            f"no scheduler answers at {address} within {timeout:g} s ({_first_line(error)}): "
+            f"no scheduler answers at {found} within {timeout:g} s ({_first_line(error)}): "
             "start one with 'dask scheduler', and see that the address is the one it says"
         ) from error
     try:
@@ -143,6 +145,17 @@ def _check_versions(client: Client) -> None:
             f"the scheduler has {PACKAGES[0]} {scheduler}, and here it is {own[PACKAGES[0]]}: "
             "install the same there"
         )
+
+
+def _address_in(path: str) -> str:
+    """Return the address in a file that a scheduler wrote; empty if there is none."""
+    try:
+        with open(path, "rb") as file:
+            content = json.loads(file.read(_MOST_BYTES))
+    except (OSError, ValueError):
+        return ""
+    address = content.get("address") if isinstance(content, dict) else None
+    return address if isinstance(address, str) else ""
 
 
 def _first_line(error: BaseException) -> str:

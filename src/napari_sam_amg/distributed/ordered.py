@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 PER_WORKER = 2
-"""Tasks that a worker has at once: one that it works on, and one that waits."""
+"""Tasks for each worker at once: one that it works on, and one that waits."""
 
 AHEAD = 8
 """For each worker, tasks whose results may be waited for or held until it is their turn."""
@@ -50,7 +50,6 @@ class Request:
 class _Entry:
     request: Request
     future: Future | None = None
-    worker: str = ""
     alone: bool = False
 
     @property
@@ -163,27 +162,23 @@ class Ordered:
                 self._entries.append(_Entry(request))
 
     def _fill(self) -> None:
-        """Give tasks to workers that have too few."""
+        """Hand over tasks while there are too few for the workers."""
         self._fetch()
         workers = self._workers()
         if not workers:
             return
         running = [one for one in self._entries if one.future is not None and not one.is_done]
-        loads = Counter(dict.fromkeys(workers, 0))
-        loads.update(one.worker for one in running if one.worker in workers)
         for entry in self._entries:
-            if entry.future is not None or entry.is_done:
+            if entry.future is not None:
                 continue
-            worker = min(loads, key=loads.__getitem__)
             limited = entry.alone or any(one.alone for one in running)
-            if (limited and running) or loads[worker] >= PER_WORKER:
+            if (limited and running) or len(running) >= PER_WORKER * len(workers):
                 return
-            # Where that worker is lost, others will do.
-            future = entry.request.submit(workers=[worker], allow_other_workers=True, pure=False)
-            entry.future, entry.worker = future, worker
-            future.add_done_callback(self._wake)
+            # For no worker in particular: a task that is, even loosely, is never taken up again
+            # after a moment without any worker (as of distributed 2026.8).
+            entry.future = entry.request.submit(pure=False)
+            entry.future.add_done_callback(self._wake)
             running.append(entry)
-            loads[worker] += 1
 
     def _wake(self, _: Future) -> None:
         self._changed.set()
