@@ -204,6 +204,11 @@ def test_an_earlier_result_is_replaced_as_a_whole(
             "a/run.json",
         }
         assert after["b/0.png"] == before["b/0.png"]
+    elif form == "ome-zarr":
+        assert set(after) == set(before)
+        changed = {name for name in after if after[name] != before[name]}
+        assert any("/labels/" in name for name in changed)
+        assert all(name.startswith("a.ome.zarr/") for name in changed)
     else:
         assert set(after) == set(before)
         changed = {
