@@ -88,3 +88,18 @@ def test_napari_shows_a_lazy_labels_layer(pretend, mosaic, tmp_path, monkeypatch
     assert layer.features.iloc[0]["label"] == 0
     assert len(layer.features) == result.count + 1
     assert layer.metadata["napari_sam_amg"]["parameters"]["tile_size"] == 100
+
+
+def test_napari_opens_the_folder(pretend, mosaic, tmp_path):
+    from napari_sam_amg.plugin.readers import get_reader
+
+    result = segment_large(pretend(**TILES), mosaic[:120, :160], tmp_path / "out")
+    folder = str(tmp_path / "out")
+    ((data, keywords, kind),) = get_reader(folder)(folder)
+    assert kind == "labels"
+    assert keywords["name"] == "out"
+    assert not isinstance(data, np.ndarray)  # pixels are read as they come into view
+    np.testing.assert_array_equal(np.asarray(data), result.masks().to_labels())
+    assert len(keywords["features"]) == len(result.table) + 1
+    (tmp_path / "out" / "run.json").unlink()  # a run that is not finished is no result
+    assert get_reader(folder) is None

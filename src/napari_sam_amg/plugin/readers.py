@@ -14,12 +14,16 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
-    """Return a reader for a COCO dataset or a PNG folder of ours; None for anything else."""
+    """Return a reader for a COCO dataset or a folder of ours; None for anything else."""
     if isinstance(path, list):
         return None
     place = Path(path)
     if place.is_dir():
-        return read_png_folder if (place / "metadata.csv").is_file() else None
+        if (place / "metadata.csv").is_file():
+            return read_png_folder
+        return (
+            read_large if (place / "run.json").is_file() and (place / "labels").is_dir() else None
+        )
     return read_coco if place.suffix.lower() == ".json" and place.is_file() else None
 
 
@@ -35,3 +39,10 @@ def read_coco(path: str) -> list[LayerData]:
     from napari_sam_amg.formats import read_coco as read
 
     return [layer_tuple(masks, name=name) for name, masks in read(path).items()]
+
+
+def read_large(path: str) -> list[LayerData]:
+    """Read the result of a very large plane as a lazy Labels layer with its features."""
+    from napari_sam_amg.large import LargeResult
+
+    return [LargeResult.open(path).layer()]
