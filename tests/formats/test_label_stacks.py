@@ -165,7 +165,7 @@ def test_a_plane_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("target", "times"), [("fresh", "calls"), ("over", "8")])
 def test_killed_while_it_is_written(target: str, times: str, tmp_path: Path) -> None:
     old, new = _faults.sample("old"), _faults.sample("newer")
-    words = [sys.executable, _faults.__file__, "ome-zarr", str(tmp_path), target, times]
+    words = [sys.executable, _faults.__file__, "ome-zarr", str(tmp_path), f"{target}:{times}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
