@@ -94,16 +94,19 @@ def stack_contrast(
     return _limits(values)
 
 
-def source_contrast(
-    source: ImageSource, channel: int | slice | None, profile: InputProfile
+def shared_contrast(
+    stack: Any,
+    profile: InputProfile,
+    *,
+    plane_axes: int = 2,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[float, float] | None:
-    """Find the contrast of all planes of an image.
+    """Find the contrast with which a model is to see all planes of a stack.
 
     Parameters
     ----------
-    source : ImageSource
-    channel : int or slice or None
-        What is read along C: see `Plane`.
+    stack, plane_axes, should_stop
+        As for `stack_contrast`.
     profile : InputProfile
         Of the model; says by which percentiles.
 
@@ -112,14 +115,32 @@ def source_contrast(
     (float, float) or None
         The first smaller than the second; None if the model sees such values as they are.
     """
-    kind = source.dtype
+    kind = np.dtype(stack.dtype)
     if kind.kind == "b" or (kind == np.uint8 and not profile.map_uint8):
         return None
+    low, high = stack_contrast(
+        stack, profile.percentiles, plane_axes=plane_axes, should_stop=should_stop
+    )
+    return low, high if low < high else low + 1.0
+
+
+def source_contrast(
+    source: ImageSource, channel: int | slice | None, profile: InputProfile
+) -> tuple[float, float] | None:
+    """Find the contrast of all planes of an image, as `shared_contrast`.
+
+    Parameters
+    ----------
+    source : ImageSource
+    channel : int or slice or None
+        What is read along C: see `Plane`.
+    profile : InputProfile
+        Of the model.
+    """
     from napari_sam_amg.sources.lazy import ChannelStack
 
     stack = ChannelStack(source.data, source.axes, channel)
-    low, high = stack_contrast(stack, profile.percentiles, plane_axes=stack.plane_axes)
-    return low, high if low < high else low + 1.0
+    return shared_contrast(stack, profile, plane_axes=stack.plane_axes)
 
 
 def _limits(values: list[float]) -> tuple[float, float]:

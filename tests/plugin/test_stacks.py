@@ -18,6 +18,7 @@ from napari_sam_amg.plugin import look
 from napari_sam_amg.plugin.jobs import Progress
 from napari_sam_amg.plugin.layers import PROVENANCE
 from napari_sam_amg.plugin.widget import AmgWidget
+from napari_sam_amg.stack_contrast import stack_contrast
 
 
 def blob(shape, *centres, radius=6):
@@ -93,7 +94,7 @@ def test_slices_are_those_of_the_engine(widget, wait, sample_images) -> None:
     wait(widget)
     labels = viewer.layers["stack objects"]
     # One contrast for the whole stack, as the percentiles of all its values say.
-    low, high = look.stack_contrast(stack, widget.profile.percentiles)
+    low, high = stack_contrast(stack, widget.profile.percentiles)
     generator = AutomaticMaskGenerator(
         "nuclei-nano", contrast=(low, high), **dict(widget.parameters)
     )
@@ -246,13 +247,13 @@ def test_ending_early(quick, wait, qtbot, keep) -> None:
 @pytest.mark.parametrize("same", [True, False])
 def test_brightness_of_a_stack_is_measured_once(widget, wait, monkeypatch, same) -> None:
     measured = []
-    original = look.stack_contrast
+    original = look.shared_contrast
 
     def counting(stack, *arguments, **keywords):
         measured.append(stack.shape)
         return original(stack, *arguments, **keywords)
 
-    monkeypatch.setattr(look, "stack_contrast", counting)
+    monkeypatch.setattr(look, "shared_contrast", counting)
     image = widget.image.data[:64, :64]
     stack = da.from_array(np.stack([image] * 3), chunks=(1, 64, 64))
     widget.viewer.add_image(stack, name="lazy", axis_labels=("z", "y", "x"))

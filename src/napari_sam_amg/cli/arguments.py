@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import re
-from typing import Any, Literal, NoReturn, cast, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from napari_sam_amg import __version__
 from napari_sam_amg.cli.link_arguments import add_link_arguments
@@ -15,6 +14,7 @@ from napari_sam_amg.cli.stack_arguments import (
     add_stack_arguments,
 )
 from napari_sam_amg.cli.streams import say
+from napari_sam_amg.cli.values import choices_of, kinds_of
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, AmgParameters
 
@@ -208,21 +208,10 @@ def _add_parameter(group: argparse._ArgumentGroup, name: str) -> None:
     else:
         origin = "sam2's default" if name in SAM2_PARAMETERS else "default"
         shown = f"{default:.6g}" if isinstance(default, float) else str(default).lower()
-        choices = _properties()[name].get("enum")
+        choices = choices_of(name)
         given["metavar"] = "{" + ",".join(choices) + "}" if choices else "N"
         group.add_argument(flag_of(name), help=_escape(f"{text} ({origin}: {shown})"), **given)
 
 
 def _escape(text: str) -> str:
     return text.replace("%", "%%")
-
-
-@functools.cache
-def _properties() -> dict[str, Any]:
-    return cast("dict[str, Any]", AmgParameters.model_json_schema()["properties"])
-
-
-def kinds_of(name: str) -> set[str]:
-    """Return the JSON types that a parameter of `AmgParameters` may have."""
-    schema = _properties()[name]
-    return {str(kind.get("type")) for kind in schema.get("anyOf", [schema])}

@@ -79,9 +79,9 @@ class Found:
     @cached_property
     def channels(self) -> npt.NDArray[Any]:
         """All channels of the plane, not only the one that the model saw; transparency is none."""
-        if self.plane.source.length("C") == 1:
-            return without_alpha(self.plane.read() if self.pixels is None else self.pixels)
-        return self.plane.read_channels()
+        if self.pixels is not None and self.plane.source.length("C") == 1:
+            return without_alpha(self.pixels)
+        return self.without_pixels().read_channels()
 
     def without_pixels(self) -> Planar:
         """Return what is left when a plane's pixels are let go; they can be read again."""

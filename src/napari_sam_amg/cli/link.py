@@ -67,19 +67,21 @@ class Linker:
         return self._tables_of_tracks(linked, slices)  # type: ignore[arg-type]
 
     def _linked(self, stack: LabelStack, points: int, slices: int) -> Volume | Tracks:
-        from napari_sam_amg.linking import link_and_track, link_slices, track_objects
+        from napari_sam_amg.linking.steps import finished
+        from napari_sam_amg.linking.together import planes_steps
 
-        planes = [one.masks for one in self._planes]
-        sizes = [stack.pixel_size.get(axis) for axis in "ZYX"]
-        known: Any = tuple(sizes) if None not in sizes else None
-        link, track = self._linking.link, self._linking.track
-        if points == 1:
-            return link_slices(planes, pixel_size=known, **link.model_dump())
-        if slices == 1:
-            flat: Any = tuple(sizes[1:]) if None not in sizes[1:] else None
-            return track_objects(planes, pixel_size=flat, **track.model_dump())
-        stacks = [planes[i : i + slices] for i in range(0, len(planes), slices)]
-        return link_and_track(stacks, link=link, track=track, pixel_size=known)
+        axes = "YX" if points > 1 and slices == 1 else "ZYX"
+        sizes = tuple(stack.pixel_size.get(axis) for axis in axes)
+        linked: Volume | Tracks = finished(
+            planes_steps(
+                [one.masks for one in self._planes],
+                points=points,
+                link=self._linking.link,
+                track=self._linking.track,
+                pixel_size=None if None in sizes else sizes,
+            )
+        )
+        return linked
 
     def _tables_of_volume(self, volume: Volume) -> list[pd.DataFrame]:
         from napari_sam_amg.linking.intensities import object_intensities

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.cli.values import choices_of, kinds_of, to_number
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.linking.parameters import LinkParameters, TrackParameters
 
@@ -40,12 +40,11 @@ def add_link_arguments(group: argparse._ArgumentGroup) -> None:
     )
     for kind, name, flag in _flags():
         field = LINKING[kind].model_fields[name]
-        types = _types(kind)[name]
         given: dict[str, Any] = {"dest": _dest(kind, name), "default": argparse.SUPPRESS}
-        if types["kinds"] == {"boolean"}:
+        if kinds_of(name, LINKING[kind]) == {"boolean"}:
             given["action"] = argparse.BooleanOptionalAction
         else:
-            choices = types["choices"]
+            choices = choices_of(name, LINKING[kind])
             given["metavar"] = "{" + ",".join(choices) + "}" if choices else "N"
         shown = str(field.default).lower()
         text = f"{field.description} (default: {shown})"
@@ -72,7 +71,7 @@ def to_linking(values: dict[str, Any], output_format: str) -> Linking | None:
         )
     chosen: dict[str, dict[str, Any]] = {kind: {} for kind in LINKING}
     for kind, name in given:
-        chosen[kind][name] = _value(kind, name, values[_dest(kind, name)])
+        chosen[kind][name] = to_number(values[_dest(kind, name)], kinds_of(name, LINKING[kind]))
     found = []
     for kind, model in LINKING.items():
         try:
@@ -98,20 +97,3 @@ def _flag(kind: str, name: str) -> str:
 
 def _dest(kind: str, name: str) -> str:
     return f"{kind}_{name}"
-
-
-@functools.cache
-def _types(kind: str) -> dict[str, Any]:
-    """Return the JSON types and choices of each parameter."""
-    found = {}
-    for name, schema in LINKING[kind].model_json_schema()["properties"].items():
-        kinds = {str(part.get("type")) for part in schema.get("anyOf", [schema])}
-        found[name] = {"kinds": kinds, "choices": schema.get("enum")}
-    return found
-
-
-def _value(kind: str, name: str, text: Any) -> Any:
-    """Convert as far as possible; what is left is for the model to refuse."""
-    from napari_sam_amg.cli.values import to_number
-
-    return to_number(text, _types(kind)[name]["kinds"])

@@ -15,14 +15,13 @@ from napari_sam_amg.cli.arguments import (
     build_parser,
     flag_of,
     flagged_parameters,
-    kinds_of,
     with_flags,
 )
 from napari_sam_amg.cli.config import apply_config
 from napari_sam_amg.cli.existing import OBJECTS, PLACES, TABLE
 from napari_sam_amg.cli.grids import read_point_grids
 from napari_sam_amg.cli.link_arguments import Linking, to_linking
-from napari_sam_amg.cli.values import to_max_pixels, to_number, to_pixel_size, to_range
+from napari_sam_amg.cli.values import kinds_of, to_max_pixels, to_number, to_pixel_size, to_range
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.intensity import check_contrast
 from napari_sam_amg.parameters import AmgParameters

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.parameters import AmgParameters, ParameterSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,3 +93,20 @@ def to_number(text: Any, kinds: set[str]) -> Any:
             except ValueError:
                 return text
     return text
+
+
+def kinds_of(name: str, model: type[ParameterSet] = AmgParameters) -> set[str]:
+    """Return the JSON types that a parameter may have."""
+    schema = _properties(model)[name]
+    return {str(kind.get("type")) for kind in schema.get("anyOf", [schema])}
+
+
+def choices_of(name: str, model: type[ParameterSet] = AmgParameters) -> list[str] | None:
+    """Return the values that a parameter is chosen from; None if it is no choice."""
+    choices: list[str] | None = _properties(model)[name].get("enum")
+    return choices
+
+
+@functools.cache
+def _properties(model: type[ParameterSet]) -> dict[str, Any]:
+    return cast("dict[str, Any]", model.model_json_schema()["properties"])

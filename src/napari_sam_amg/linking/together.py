@@ -79,6 +79,42 @@ def link_and_track_steps(
     return _steps(jobs, tracking, total, pixel_size, unit)
 
 
+def planes_steps(
+    planes: Sequence[Masks],
+    *,
+    points: int,
+    link: LinkParameters,
+    track: TrackParameters,
+    pixel_size: Any = None,
+) -> Iterator[LinkStep[Any]]:
+    """Link the masks of an image's planes along the axes that it has, step by step.
+
+    Parameters
+    ----------
+    planes : sequence of Masks
+        Time point by time point, in each slice by slice.
+    points : int
+        How many time points; of one, slices are linked, and of one slice each, its masks are
+        followed.
+    link, track
+        As for `link_and_track`.
+    pixel_size : tuple of float, optional
+        As for `link_slices`, `track_objects` or `link_and_track`, whichever it is.
+
+    Yields
+    ------
+    LinkStep
+        The last has the `Volume` or the `Tracks`.
+    """
+    slices = len(planes) // points
+    if points == 1:
+        return link_steps(planes, pixel_size=pixel_size, **link.model_dump())
+    if slices == 1:
+        return track_steps(planes, pixel_size=pixel_size, **track.model_dump())
+    stacks = [planes[i : i + slices] for i in range(0, len(planes), slices)]
+    return link_and_track_steps(stacks, link=link, track=track, pixel_size=pixel_size)
+
+
 def _steps(
     jobs: list[Iterator[LinkStep[Volume]]],
     tracking: TrackParameters,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_sam_amg.image import prepare_image
-from napari_sam_amg.stack_contrast import stack_contrast
+from napari_sam_amg.stack_contrast import shared_contrast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ class Channel:
     contrast_limits, gamma
         As the layer shows it.
     measured : dict
-        Limits of the stack that were found already, by the percentiles that they are.
+        What `shared_contrast` found already, by what it depends on of the profile.
     """
 
     name: str
@@ -77,7 +77,9 @@ class Channel:
     plane_axes: int
     contrast_limits: Contrast
     gamma: float
-    measured: dict[Contrast, Contrast] = field(default_factory=dict, compare=False)
+    measured: dict[tuple[Contrast, bool], Contrast | None] = field(
+        default_factory=dict, compare=False
+    )
 
 
 @dataclass(frozen=True)
@@ -137,18 +139,12 @@ class Look:
             return None, 1.0
         if self.brightness == "layer":
             return channel.contrast_limits, channel.gamma
-        kind = np.dtype(channel.stack.dtype)
-        if kind.kind == "b" or (kind == np.uint8 and not profile.map_uint8):
-            return None, 1.0  # these are seen as they are: slices agree already
-        if profile.percentiles not in channel.measured:
-            low, high = stack_contrast(
-                channel.stack,
-                profile.percentiles,
-                plane_axes=channel.plane_axes,
-                should_stop=should_stop,
+        key = (profile.percentiles, profile.map_uint8)
+        if key not in channel.measured:
+            channel.measured[key] = shared_contrast(
+                channel.stack, profile, plane_axes=channel.plane_axes, should_stop=should_stop
             )
-            channel.measured[profile.percentiles] = (low, high if low < high else low + 1.0)
-        return channel.measured[profile.percentiles], 1.0
+        return channel.measured[key], 1.0
 
 
 def rgb_of(

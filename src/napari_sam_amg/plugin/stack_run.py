@@ -12,9 +12,9 @@ from napari_sam_amg.plugin.layers import lengths_um
 from napari_sam_amg.plugin.session import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
-    from napari_sam_amg.linking import LinkParameters, LinkStep, TrackParameters, Tracks, Volume
+    from napari_sam_amg.linking import LinkParameters, TrackParameters, Tracks, Volume
     from napari_sam_amg.masks import Masks
     from napari_sam_amg.plugin.jobs import Control, Job
     from napari_sam_amg.plugin.session import Session
@@ -133,7 +133,7 @@ def run_stack(
 def relink(
     stack: StackJob, masks: Sequence[Masks], control: Control | None = None
 ) -> Generator[Progress, None, LinkedStack | None]:
-    """Link the masks of planes; those of the last planes may be missing.
+    """Link the masks of planes; those of the last may be missing. Otherwise as `run_stack`.
 
     Parameters
     ----------
@@ -141,17 +141,22 @@ def relink(
     masks : sequence of Masks
     control : Control, optional
         May end it.
-
-    Yields, Returns and Raises
-        As `run_stack`.
     """
+    from napari_sam_amg.linking.together import planes_steps
+
     began = time.monotonic()
     planes = list(masks)
     missing = len(stack.jobs) - len(planes)
     planes += [masks[0][[]]] * missing
     try:
         linked: Any = None
-        for step in _steps(stack, planes):
+        for step in planes_steps(
+            planes,
+            points=len(planes) // stack.slices,
+            link=stack.link,
+            track=stack.track,
+            pixel_size=stack.pixel_size,
+        ):
             if control is not None and control.stopping:
                 return None
             linked = step.result
@@ -163,21 +168,6 @@ def relink(
         raise
     except Exception as error:
         raise fault("link", stack.first, error) from error
-
-
-def _steps(stack: StackJob, planes: list[Masks]) -> Iterator[LinkStep[Any]]:
-    from napari_sam_amg import linking
-
-    size: Any = stack.pixel_size
-    if stack.t is None:
-        return linking.link_steps(planes, pixel_size=size, **stack.link.model_dump())
-    if stack.z is None:
-        return linking.track_steps(planes, pixel_size=size, **stack.track.model_dump())
-    count = stack.slices
-    points = [planes[i : i + count] for i in range(0, len(planes), count)]
-    return linking.link_and_track_steps(
-        points, link=stack.link, track=stack.track, pixel_size=size
-    )
 
 
 class _Clock:
