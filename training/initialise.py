@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from data import centre_phases
+from batches import centre_phases
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base

@@ -9,33 +9,36 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data import make_batch
+from batches import make_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from data import Sample
-    from train import Trainee
+    from batches import Images
+    from trainee import Trainee
 
 
 @torch.no_grad()
-def write_samples(path: Path, trainee: Trainee, samples: list[Sample], size: int) -> None:
-    """Write a PNG with a column for each sample: image, true objects, masks at the points.
+def write_samples(path: Path, trainee: Trainee, images: Images, count: int) -> None:
+    """Write a PNG with a column for each of six images: image, true objects, masks at the points.
 
     Each prompt's mask of the highest predicted IoU is drawn in its own colour, the point
-    in white.
+    in white. `count` is the number of images in `images`.
     """
     trainee.offset = (0, 0)
+    size = trainee.model.image_size
+    device = next(trainee.parameters()).device
     columns = []
-    for sample in samples:
-        batch = make_batch([sample], size, 12, np.random.default_rng(0), augment=False)
+    for index in range(0, count, max(1, count // 6)):
+        chosen = torch.tensor([index], device=device)
+        batch = make_batch(images, chosen, size, 12, augment=False)
         features, _ = trainee.encode(batch.images)
         logits, iou, _, _ = trainee.decode(features, batch.points)
         best = logits[torch.arange(len(iou)), iou[:, 1:].argmax(1) + 1]
         shown = F.interpolate(best[:, None], (size, size), mode="bilinear")[:, 0] > 0
         truth = F.interpolate(batch.masks[0][:, None], (size, size))[:, 0] > 0.5
-        image = batch.images[0].permute(1, 2, 0).numpy().astype(np.uint8)
-        points = batch.points[0].long().numpy()
+        image = batch.images[0].permute(1, 2, 0).cpu().numpy().astype(np.uint8)
+        points = batch.points[0].long().cpu().numpy()
         columns.append(np.concatenate([image, _drawn(image, truth), _drawn(image, shown, points)]))
     iio.imwrite(path, np.concatenate(columns, axis=1))
 
@@ -43,7 +46,7 @@ def write_samples(path: Path, trainee: Trainee, samples: list[Sample], size: int
 def _drawn(image: np.ndarray, masks: torch.Tensor, points: np.ndarray | None = None) -> np.ndarray:
     drawn = image.astype(np.float32) / 2
     colours = np.random.default_rng(1).uniform(60, 255, (len(masks), 3))
-    for mask, colour in zip(masks.numpy(), colours, strict=True):
+    for mask, colour in zip(masks.cpu().numpy(), colours, strict=True):
         drawn[mask] = 0.5 * drawn[mask] + 0.5 * colour
     for x, y in points if points is not None else ():
         drawn[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = 255
