@@ -12,9 +12,8 @@ and only one works at a time. Sides: ``stock`` is sam2 as it comes; ``tuned`` is
 told to keep memory instead of returning it (which no user does, but a program could); ``ours`` and
 ``fast`` are `segment` in the two precisions, ``propose`` is `propose` and `select`.
 
-The image is the packaged sample of nuclei, magnified (not in tiles) and mirrored to size, or
---image. nuclei-nano is the embedded model as trained, with its own thresholds and brightness, on
-all sides; others have random weights that `speed_models` makes answer like a trained model, and
+The image is the packaged sample of nuclei, mirrored to size, or --image. nuclei-nano is the
+embedded model as trained, with its own thresholds and brightness, on all sides; others have random weights that `speed_models` makes answer like a trained model, and
 sam2's thresholds. TF32 is off on all sides. The first run of a process counts as cold, without the
 time to import and load, which is in a column of its own; ratios are of warm runs, one a round.
 Memory is the peak above what the process, or on CUDA torch, held once the model was loaded.
@@ -35,7 +34,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.formats import read_image
@@ -108,16 +106,12 @@ class Side:
         self._process.communicate()
 
 
-def prepared(image: Path | None, side: int, magnified: int) -> np.ndarray:
-    """Return an image, uint8 HxWx3, magnified and mirrored or cut to a square."""
+def prepared(image: Path | None, side: int) -> np.ndarray:
+    """Return an image, uint8 HxWx3, mirrored or cut to a square."""
     path = image or Path(str(files("napari_sam_amg"))) / "data" / "samples" / "fluorescence.png"
     pixels = np.asarray(read_image(path))
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
-    if magnified > 1:
-        planes = torch.from_numpy(pixels[:side, :side, :3]).permute(2, 0, 1)[None]
-        large = F.interpolate(planes.float(), scale_factor=magnified, mode="bilinear")
-        pixels = large[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
     missing = [(0, max(0, side - n)) for n in pixels.shape[:2]]
     return np.ascontiguousarray(np.pad(pixels, (*missing, (0, 0)), mode="symmetric")[:side, :side])
 
@@ -137,8 +131,7 @@ def tiles_of(generator: AutomaticMaskGenerator, shape: tuple[int, int]) -> list[
 
 def job_for(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Prepare what all sides of a model are given."""
-    magnified = 1 if arguments.tiles else max(1, arguments.side // 512)
-    rgb = prepared(arguments.image, arguments.side, magnified)
+    rgb = prepared(arguments.image, arguments.side)
     weights = None
     parameters: dict[str, Any] = {"points_per_side": arguments.points}
     if name == "nuclei-nano":
