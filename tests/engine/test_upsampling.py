@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from napari_sam_amg.engine.cells import Cells
+from napari_sam_amg.engine.cells_cpu import CellsOnCpu
 from napari_sam_amg.engine.unpacked import Part, UnpackedMasks
 from napari_sam_amg.engine.upsampling import Upsampler
 
@@ -36,11 +37,23 @@ def _full(logits: torch.Tensor, size_out: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(logits[:, None], size_out, mode="bilinear", align_corners=False)[:, 0]
 
 
+def _measured(upsampler: Upsampler, logits: torch.Tensor, cutoffs):
+    """Return areas and boxes, of which both ways of measuring give the same."""
+    areas, boxes = Cells(upsampler).measure(logits, cutoffs)
+    if not upsampler.small:
+        others = CellsOnCpu(upsampler).measure(logits, cutoffs)
+        assert others[0].tolist() == areas.tolist()
+        there = areas[:, 1] > 0
+        assert others[1][there.numpy()].tolist() == boxes[there].tolist()
+        assert (others[1][~there.numpy(), 2:] < others[1][~there.numpy(), :2]).all()
+    return areas, boxes
+
+
 def _check(logits: torch.Tensor, size_out, size_kept, cutoffs) -> None:
     """Compare areas, boxes and windows of masks with those of the whole interpolation."""
     size_in = (logits.shape[-2], logits.shape[-1])
     upsampler = Upsampler(size_in, size_out, size_kept=size_kept, device=CPU)
-    areas, boxes = Cells(upsampler).measure(logits, cutoffs)
+    areas, boxes = _measured(upsampler, logits, cutoffs)
     full = _full(logits, size_out)[:, : size_kept[0], : size_kept[1]]
     for level, cutoff in enumerate(cutoffs):
         assert areas[:, level].tolist() == (full > cutoff).sum((1, 2)).tolist()
@@ -92,7 +105,7 @@ def test_noise_and_not_a_number():
     logits = 2 * torch.randn(5, 48, 48, generator=torch.Generator().manual_seed(0))
     logits[0, 3:9, 5:30] = torch.nan
     upsampler = Upsampler((48, 48), (100, 131), size_kept=(100, 131), device=CPU)
-    areas, _ = Cells(upsampler).measure(logits, (-1.0, 0.0, 1.0))
+    areas, _ = _measured(upsampler, logits, (-1.0, 0.0, 1.0))
     full = _full(logits, (100, 131))
     for level, cutoff in enumerate((-1.0, 0.0, 1.0)):
         assert areas[:, level].tolist() == (full > cutoff).sum((1, 2)).tolist()
@@ -101,14 +114,14 @@ def test_noise_and_not_a_number():
 
 def test_no_masks_at_all():
     upsampler = Upsampler((8, 8), (64, 64), size_kept=(64, 64), device=CPU)
-    areas, boxes = Cells(upsampler).measure(torch.empty(0, 8, 8), (-1.0, 0.0, 1.0))
+    areas, boxes = _measured(upsampler, torch.empty(0, 8, 8), (-1.0, 0.0, 1.0))
     assert areas.shape == (0, 3)
     assert boxes.shape == (0, 4)
 
 
 def test_whole_images_of_more_pixels_than_float32_counts():
     upsampler = Upsampler((8, 8), (4097, 4099), size_kept=(4097, 4099), device=CPU)
-    areas, boxes = Cells(upsampler).measure(torch.full((1, 8, 8), 5.0), (-1.0, 0.0, 1.0))
+    areas, boxes = _measured(upsampler, torch.full((1, 8, 8), 5.0), (-1.0, 0.0, 1.0))
     assert areas.tolist() == [[4097 * 4099] * 3]
     assert boxes.tolist() == [[0, 0, 4098, 4096]]
 
@@ -124,7 +137,7 @@ def test_only_the_logits_of_a_window_are_needed():
 def unpacked():
     logits = _blobs((32, 32), 5)
     upsampler = Upsampler((32, 32), (90, 70), size_kept=(90, 70), device=CPU)
-    areas, boxes = Cells(upsampler).measure(logits, (-1.0, 0.0, 1.0))
+    areas, boxes = _measured(upsampler, logits, (-1.0, 0.0, 1.0))
     there = (areas[:, 1] > 0).nonzero()[:, 0].tolist()
     assert len(there) > 2
     windows = boxes[there].numpy()

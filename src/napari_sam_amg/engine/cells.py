@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MARGIN, _LEAST = 2e-6, 1e-30
 """How near to a cutoff, relative to it and at least, a logit counts as neither above nor below."""
 
-_FAR = 1 << 40
+FAR = 1 << 40
 """Beyond the last pixel of any image's side."""
 
 # Temporaries of a few MB stay in the caches, and glibc does not return them to the system.
@@ -36,7 +36,7 @@ _LOGITS_AT_ONCE, _PIXELS_AT_ONCE = 1 << 19, 1 << 19
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """The cells along one axis: how many outputs each has, the first one, and their weights.
 
     ``low`` and ``high`` have a row for each cell; outputs that a cell lacks have NaN.
@@ -48,7 +48,7 @@ class _Line:
     high: torch.Tensor
 
     @classmethod
-    def of(cls, axis: Axis, size_in: int, kept: int) -> _Line:
+    def of(cls, axis: Axis, size_in: int, kept: int) -> Line:
         """Find the cells of an axis, of which the first `kept` outputs count."""
         device = axis.low.device
         cell = axis.low[:kept].cpu()
@@ -74,8 +74,8 @@ class Cells:
         self._upsampler = upsampler
         self._size_in = upsampler.size_in
         height, width = upsampler.size_kept
-        self._y = _Line.of(upsampler.y, self._size_in[0], height)
-        self._x = _Line.of(upsampler.x, self._size_in[1], width)
+        self._y = Line.of(upsampler.y, self._size_in[0], height)
+        self._x = Line.of(upsampler.x, self._size_in[1], width)
         each = self._y.low.shape[1] * self._x.low.shape[1]
         self._cells_at_once = max(1, _PIXELS_AT_ONCE // each)
         self._device = self._y.count.device
@@ -126,7 +126,7 @@ class Cells:
         ends: list[torch.Tensor] = []
         for hit in ((full > cutoffs[1]).any(1), (full > cutoffs[1]).any(2)):
             place = torch.arange(hit.shape[1])
-            ends += [torch.where(hit, place, _FAR).amin(1), torch.where(hit, place, -1).amax(1)]
+            ends += [torch.where(hit, place, FAR).amin(1), torch.where(hit, place, -1).amax(1)]
         return areas, torch.stack([ends[0], ends[2], ends[1], ends[3]], dim=1)
 
     def _part(
@@ -163,9 +163,8 @@ class Cells:
         above = logits.new_zeros((masks, height + 1, width + 1), dtype=torch.uint8)
         inner = above[:, :-1, :-1]
         for cutoff in cutoffs:
-            margin = _MARGIN * abs(cutoff) + _LEAST
-            inner += logits > cutoff - margin
-            inner += logits > cutoff + margin
+            inner += logits > cutoff - margin(cutoff)
+            inner += logits > cutoff + margin(cutoff)
         above[:, -1] = above[:, -2]  # the last cell has its corners twice
         above[:, :, -1] = above[:, :, -2]
         upper, lower = above[:, :-1], above[:, 1:]
@@ -184,7 +183,7 @@ class Cells:
 
     def _no_bounds(self, masks: int) -> list[torch.Tensor]:
         """Return first row and column, last row and column of masks without pixels."""
-        first = torch.full((masks,), _FAR, dtype=torch.int64, device=self._device)
+        first = torch.full((masks,), FAR, dtype=torch.int64, device=self._device)
         return [first, first.clone(), -torch.ones_like(first), -torch.ones_like(first)]
 
     def _bounds(self, cells: torch.Tensor, none: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -219,15 +218,20 @@ class Cells:
             hit = above.any(2 - axis)
             place = torch.arange(hit.shape[1], device=hit.device)
             here = line.first[cells[:, 1 + axis]]
-            first = here + torch.where(hit, place, _FAR).amin(1)
+            first = here + torch.where(hit, place, FAR).amin(1)
             last = torch.where(hit.any(1), here + torch.where(hit, place, -1).amax(1), -1)
             bounds[axis].scatter_reduce_(0, cells[:, 0], first, "amin")
             bounds[axis + 2].scatter_reduce_(0, cells[:, 0], last, "amax")
 
 
+def margin(cutoff: float) -> float:
+    """Return how near to a cutoff a corner decides nothing."""
+    return _MARGIN * abs(cutoff) + _LEAST
+
+
 def _apart(cutoffs: Sequence[float]) -> list[list[int]]:
     """Group cutoffs, so that the margins of those in a group do not meet."""
-    near = 4 * (_MARGIN * max(abs(cutoff) for cutoff in cutoffs) + _LEAST)
+    near = 4 * max(margin(cutoff) for cutoff in cutoffs)
     if all(b - a > near for a, b in pairwise(cutoffs)):
         return [list(range(len(cutoffs)))]
     return [[index] for index in range(len(cutoffs))]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from napari_sam_amg.engine.cells import Cells
+from napari_sam_amg.engine.cells_cpu import CellsOnCpu
 from napari_sam_amg.engine.chunks import Candidate, Chunk
 from napari_sam_amg.engine.unpacked import Part, UnpackedMasks
 
@@ -58,7 +59,9 @@ class Scorer:
         parameters: AmgParameters,
         cut: Cut,
     ) -> None:
-        self._upsampler, self._cells = upsampler, Cells(upsampler)
+        self._upsampler = upsampler
+        quick = upsampler.device.type == "cpu" and not upsampler.small
+        self._cells = CellsOnCpu(upsampler) if quick else Cells(upsampler)
         self._shape, self._crop, self._crop_index = shape, crop, crop_index
         self._threshold = parameters.mask_threshold
         offset = parameters.stability_score_offset
@@ -83,7 +86,8 @@ class Scorer:
             In sam2's order: by prompt, by mask.
         """
         logits, prompt, scores = _survivors(decoded, self._cut.pred_iou)
-        figures = _on_its_way(torch.cat(self._cells.measure(logits, self._cutoffs), dim=1))
+        areas, boxes = self._cells.measure(logits, self._cutoffs)
+        figures = _on_its_way(areas, boxes)
         chunk = Chunk(lambda: self._kept(logits, points[prompt], scores, figures()))
         if logits.device.type != "cuda":
             chunk.settled()
@@ -135,11 +139,18 @@ def _survivors(
     return logits, prompt, scores[passing]
 
 
-def _on_its_way(values: torch.Tensor) -> Callable[[], npt.NDArray[np.int64]]:
-    """Begin to bring values to the host; what is returned waits for them."""
-    if values.device.type != "cuda":
-        here: npt.NDArray[np.int64] = values.cpu().numpy()
+def _on_its_way(*columns: Any) -> Callable[[], npt.NDArray[np.int64]]:
+    """Begin to bring columns to the host; what is returned waits for them."""
+    if not isinstance(columns[0], torch.Tensor) or columns[0].device.type != "cuda":
+        here = np.concatenate(
+            [
+                np.asarray(part.cpu() if isinstance(part, torch.Tensor) else part)
+                for part in columns
+            ],
+            axis=1,
+        )
         return lambda: here
+    values = torch.cat(columns, dim=1)
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
     copied = torch.Event("cuda")

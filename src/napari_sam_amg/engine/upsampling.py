@@ -63,7 +63,7 @@ class Upsampler:
 
     Attributes
     ----------
-    size_in, size_kept
+    size_in, size_kept, device
         As given.
     small : bool
         Whether only `whole` computes what ATen does.
@@ -89,13 +89,15 @@ class Upsampler:
         self.size_in = size_in
         self.size_kept = size_kept
         self._size_out = size_out
+        self.device = device
         self._on_cpu = device.type == "cpu"
         self.small = self._on_cpu and sum(size_out) <= self._SMALL
         self.y = Axis.between(size_in[0], size_out[0], device)
         self.x = Axis.between(size_in[1], size_out[1], device)
         self._ends = [_ends(axis) for axis in (self.y, self.x)]
         # In float64 the product of two float32 is exact: one rounding, as in a fused
-        # multiply-add (two where one addend is 2**29 times the other). Accelerators may lack float64; there the kernel differs anyway.
+        # multiply-add (two where one addend is 2**29 times the other). Accelerators may lack
+        # float64; there the kernel differs anyway.
         self._wide = torch.float64 if self._on_cpu else torch.float32
 
     def source(self, window: Box) -> tuple[slice, slice]:
