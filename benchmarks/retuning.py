@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
 import napari
@@ -27,9 +28,11 @@ from qtpy.QtWidgets import QApplication
 
 from masks import candidates
 from napari_sam_amg import AutomaticMaskGenerator
-from napari_sam_amg.masks import Proposals
 from napari_sam_amg.plugin.promotion import Promotion
 from napari_sam_amg.plugin.widget import AmgWidget
+
+if TYPE_CHECKING:
+    from napari_sam_amg.masks import Proposals
 
 SWEEPS = {
     "pred_iou_thresh": np.linspace(0.6, 0.65, 40),

@@ -14,14 +14,14 @@ told to keep memory instead of returning it (which no user does, but a program c
 
 The image is the packaged sample of nuclei, mirrored to size, or --image. nuclei-nano is the
 embedded model as trained, with its own thresholds and brightness, on all sides; others have random
-weights that `speed_models` makes answer like a trained model, and sam2's thresholds. TF32 is off on
-all sides. The first run of a process counts as cold, without the time to import and load, which is
-in a column of its own; ratios are of warm runs, one a round. Memory is the peak above what the
+weights that `speed_models` makes answer like a trained model, and sam2's thresholds. TF32 is off
+on all sides. The first run of a process counts as cold, without the time to import and load, which
+is in a column of its own; ratios are of warm runs, one a round. Memory is the peak above what the
 process, or on CUDA torch, held once the model was loaded.
 
 In tiles, sam2 is run on each of our tiles with the same points; masks that a tile's edge cuts off
-and duplicates between tiles are then removed as we do. sam2 has removed duplicates within each tile
-before that, so that near an edge another one may stay: agreement there is shown, and need not be 1.
+and duplicates between tiles are then removed as we do. sam2 has removed duplicates within each
+tile before that, so that near an edge another one may stay: agreement there need not be 1.
 """
 
 from __future__ import annotations

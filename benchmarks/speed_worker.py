@@ -186,16 +186,16 @@ class Ours:
     @property
     def places(self) -> list[tuple[Any, str, str]]:
         """What to time for the table of stages."""
-        from napari_sam_amg.engine import run
+        from napari_sam_amg.engine import unpacked
         from napari_sam_amg.engine.decoder import Decoder
-        from napari_sam_amg.masks import Masks, MaskStore, Proposals
+        from napari_sam_amg.engine.scoring import Scorer
+        from napari_sam_amg.masks import Masks, Proposals
 
         return [
             (type(self._generator), "_encode", "encode"),
             (Decoder, "decode", "decode"),
-            (run, "candidates", "score masks"),
-            (MaskStore, "from_windows", "pack masks"),
-            (MaskStore, "concatenate", "filter, cat"),
+            (Scorer, "candidates", "score masks"),
+            (unpacked, "_packed", "pack masks"),
             (Proposals, "select", "select"),
             (Masks, "to_labels", "label image"),
         ]
