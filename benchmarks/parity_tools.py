@@ -147,8 +147,8 @@ def compare(
     expected: list[Record], found: list[Record], parameters: dict[str, Any], eps: float = 1e-3
 ) -> Comparison:
     """Match two lists of records one to one by mask IoU."""
-    a = np.array([binary(r).ravel() for r in expected], dtype=np.float32)
-    b = np.array([binary(r).ravel() for r in found], dtype=np.float32)
+    a = np.array([binary(r).ravel() for r in expected], dtype=np.bool_)
+    b = np.array([binary(r).ravel() for r in found], dtype=np.bool_)
     if not len(a) or not len(b):
         left_over = expected + found
         return Comparison(
@@ -161,7 +161,10 @@ def compare(
                 for r in left_over
             ),
         )
-    shared = a @ b.T
+    shared = np.zeros((len(a), len(b)))
+    for start in range(0, a.shape[1], 1 << 18):  # masks of large images as floats fill memory
+        part = slice(start, start + (1 << 18))
+        shared += a[:, part].astype(np.float32) @ b[:, part].astype(np.float32).T
     iou = shared / (a.sum(1)[:, None] + b.sum(1)[None] - shared)
     rows, columns = linear_sum_assignment(iou, maximize=True)
     matched = iou[rows, columns]

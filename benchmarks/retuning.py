@@ -19,18 +19,20 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
 import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
-from masks import ellipses
+from masks import candidates
 from napari_sam_amg import AutomaticMaskGenerator
-from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
-from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.promotion import Promotion
 from napari_sam_amg.plugin.widget import AmgWidget
+
+if TYPE_CHECKING:
+    from napari_sam_amg.masks import Proposals
 
 SWEEPS = {
     "pred_iou_thresh": np.linspace(0.6, 0.65, 40),
@@ -41,33 +43,6 @@ SWEEPS = {
     "exclude_border": np.arange(20) % 2 == 0,
     "overlap": ["smallest_on_top", "best_score_on_top", "largest_on_top", "discard_overlaps"] * 5,
 }
-
-
-def candidates(shown: int, side: int, rng: np.random.Generator) -> Proposals:
-    """Return candidates of which about `shown` are selected at a threshold of 0.6."""
-    places = round(shown * 1.25)
-    radius = side / np.sqrt(places) / 2.5
-    items = []
-    for x, y, window in ellipses(places, side, (0.5 * radius, 1.2 * radius), rng):
-        half = window[: max(1, window.shape[0] // 2)]
-        items += [(x, y, window), (x, y, half if half.any() else window), (x, y, window[:, ::-1])]
-    items += list(ellipses(5, side, (side * 0.4, side * 0.49), rng))
-    store = MaskStore.from_windows((side, side), items)
-    count = len(store)
-    return Proposals(
-        store,
-        MaskTable(
-            predicted_iou=rng.uniform(0.5, 1, count),
-            stability_score=np.ones(count),
-            points=rng.uniform(0, side, (count, 2)),
-            crop_boxes=MaskTable.unknown(store).crop_boxes,
-        ),
-        area_high=rng.integers(800, 1001, count),
-        area_low=np.full(count, 1000),
-        crop_index=np.zeros(count, dtype=np.int64),
-        crop_boxes_all=[(0, 0, side, side)],
-        parameters=AmgParameters(pred_iou_thresh=0.6, stability_score_thresh=0.85),
-    )
 
 
 def found_in(image: np.ndarray, diameter: float) -> Proposals:

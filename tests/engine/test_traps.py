@@ -11,7 +11,7 @@ from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.decoder import Decoded
 from napari_sam_amg.engine.encoder import model_input
 from napari_sam_amg.engine.grid import Crop
-from napari_sam_amg.engine.scoring import Cut, candidates
+from napari_sam_amg.engine.scoring import Cut, Scorer
 from napari_sam_amg.engine.upsampling import Upsampler
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import AmgParameters
@@ -164,16 +164,16 @@ def test_not_a_number_does_not_empty_the_result(small, image):
 
 def test_stability_counts_beyond_the_range_of_int16():
     shape = (2, 40_000)  # sam2 sums each row in int16: more than 32,767 wrap around
-    chunk = candidates(
-        Decoded(torch.full((1, 1, 8, 8), 5.0), torch.ones(1, 1)),
-        np.zeros((1, 2), np.float32),
+    scorer = Scorer(
+        Upsampler((8, 8), shape, size_kept=shape, device=torch.device("cpu")),
         shape=shape,
         crop=Crop((0, 0, shape[1], shape[0]), 0),
         crop_index=0,
-        upsampler=Upsampler((8, 8), shape, size_kept=shape, device=torch.device("cpu")),
         parameters=AmgParameters(),
         cut=Cut(0.8, 0.95),
     )
+    decoded = Decoded(torch.full((1, 1, 8, 8), 5.0), torch.ones(1, 1))
+    chunk = scorer.candidates(decoded, np.zeros((1, 2), np.float32))
     assert [(row.area_high, row.area_low) for row in chunk.rows] == [(80_000, 80_000)]
     assert chunk.store.areas.tolist() == [80_000]
 

@@ -253,6 +253,7 @@ class AutomaticMaskGenerator:
             image_size=self._image_size,
             cut=Cut(floor, 0.0) if propose else Cut(p.pred_iou_thresh, p.stability_score_thresh),
             provenance=self.describe(prepared.mapping, name),
+            lasting=propose,
         )
         return self._iterate(run, run.proposals if propose else run.masks, should_stop)
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam_amg.engine.chunks import Chunk, packed, tidied, together
 from napari_sam_amg.engine.grid import crops, layer_grids, points_in
-from napari_sam_amg.engine.scoring import Chunk, Cut, candidates, tidied
+from napari_sam_amg.engine.scoring import Cut, Scorer
 from napari_sam_amg.engine.tiles import Tile, tile_rows
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.engine.upsampling import Upsampler
-from napari_sam_amg.masks import MaskStore, MaskTable, Proposals
+from napari_sam_amg.masks import MaskTable, Proposals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +88,9 @@ class Run:
         Where to look; the whole image by default.
     tile : Tile, optional
         The one tile of a larger image that is looked at; `rgb` is its pixels.
+    lasting : bool
+        All candidates are wanted in the end: their pixels are found with them. Otherwise only
+        those of the masks that are selected are found.
     """
 
     def __init__(
@@ -99,8 +103,10 @@ class Run:
         image_size: int,
         region: Region | None = None,
         tile: Tile | None = None,
+        lasting: bool = False,
     ) -> None:
         self._rgb = rgb
+        self._lasting = lasting
         self._parameters = parameters
         self._cut = cut
         self._provenance = provenance
@@ -147,46 +153,51 @@ class Run:
             features = calls.encode(pixels, crop.frame)
             decoder = calls.decoder(features)
             yield "encode"
-            upsampler: Upsampler | None = None
+            scorer: Scorer | None = None
             before = len(self._found)
             for start in range(0, len(points), batch):
                 chunk = points[start : start + batch]
                 decoded = calls.decode(decoder, chunk)
-                if upsampler is None:
+                if scorer is None:
                     upsampler = Upsampler(
                         (decoded.logits.shape[-2], decoded.logits.shape[-1]),
                         features.frame,
                         size_kept=crop.size,
                         device=decoded.logits.device,
                     )
-                self._found.append(
-                    candidates(
-                        decoded,
-                        chunk,
+                    scorer = Scorer(
+                        upsampler,
                         shape=self._shape,
                         crop=crop,
                         crop_index=index,
-                        upsampler=upsampler,
                         parameters=self._parameters,
                         cut=self._cut,
                     )
-                )
+                self._add(scorer.candidates(decoded, chunk))
                 last = start + batch >= len(points)
                 if last and self._seam is not None:
                     tile = tidied(self._found[before:], crop, self._seam)
                     self._found = [*self._found[:before], tile]
                 yield "decode"
 
+    def _add(self, chunk: Chunk) -> None:
+        if self._lasting:
+            chunk = packed(chunk)
+        elif self._found:
+            self._found[-1].settled()  # an accelerator has finished it by now
+        self._found.append(chunk)
+
     def proposals(self) -> Proposals:
         """Return the candidates found so far."""
-        found = tuple(self._found)
+        return self._proposals([packed(chunk) for chunk in self._found])
+
+    def _proposals(self, found: list[Chunk]) -> Proposals:
         rows = [row for chunk in found for row in chunk.rows]
         boxes = np.array([crop.xywh for crop in self._crops], dtype=np.int64)
         crop_index = np.array([row.crop_index for row in rows], dtype=np.int64)
         area_high = np.array([row.area_high for row in rows], dtype=np.int64)
         area_low = np.array([row.area_low for row in rows], dtype=np.int64)
-        empty = MaskStore.from_windows(self._shape, [])
-        store = MaskStore.concatenate([empty, *(chunk.store for chunk in found)])
+        store = together(self._shape, found)
         table = MaskTable(
             predicted_iou=np.array([row.predicted_iou for row in rows], dtype=np.float32),
             stability_score=np.full(len(rows), np.nan, dtype=np.float32),  # set by Proposals
@@ -208,4 +219,4 @@ class Run:
 
     def masks(self) -> Masks:
         """Return the masks selected from the candidates found so far."""
-        return self.proposals().select()
+        return self._proposals(list(self._found)).select()

@@ -1,28 +1,27 @@
-"""From low-resolution logits to scored candidates: windows, areas, stability."""
+"""From low-resolution logits to scored candidates: boxes, areas, stability."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from napari_sam_amg.masks import MaskStore
-from napari_sam_amg.masks.nms import near_duplicates
-from napari_sam_amg.masks.selection import cut_off
+from napari_sam_amg.engine.cells import Cells
+from napari_sam_amg.engine.cells_cpu import CellsOnCpu
+from napari_sam_amg.engine.chunks import Candidate, Chunk
+from napari_sam_amg.engine.unpacked import Part, UnpackedMasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from napari_sam_amg.engine.decoder import Decoded
     from napari_sam_amg.engine.grid import Crop
-    from napari_sam_amg.engine.upsampling import Upsampler
+    from napari_sam_amg.engine.upsampling import Box, Upsampler
+    from napari_sam_amg.masks import MaskStore
     from napari_sam_amg.parameters import AmgParameters
-
-
-_AGREEMENT = 0.8
-"""How much of their boxes and areas near-duplicates have in common."""
 
 
 @dataclass(frozen=True)
@@ -33,123 +32,133 @@ class Cut:
     stability: float
 
 
-class Candidate(NamedTuple):
-    """A mask before NMS.
-
-    ``point`` is (x, y) in image pixels, ``area_high`` and ``area_low`` are the pixels of the
-    crop above the raised and the lowered cutoff, ``crop_index`` is the crop's place in the run.
-    """
-
-    predicted_iou: float
-    point: tuple[float, float]
-    area_high: int
-    area_low: int
-    crop_index: int
-
-    @property
-    def stability(self) -> np.float32:
-        """The stability score, rounded as torch does."""
-        return np.float32(np.float32(self.area_high) / np.float32(self.area_low))
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """The candidates of one chunk of prompts: their pixels and their rows, N each."""
-
-    store: MaskStore
-    rows: list[Candidate]
-
-
-def candidates(
-    decoded: Decoded,
-    points: npt.NDArray[np.float32],
-    *,
-    shape: tuple[int, int],
-    crop: Crop,
-    crop_index: int,
-    upsampler: Upsampler,
-    parameters: AmgParameters,
-    cut: Cut,
-) -> Chunk:
-    """Score the masks of one chunk, without those that are cut.
+class Scorer:
+    """Scores the masks of the chunks of one crop.
 
     Parameters
     ----------
-    decoded : Decoded
-        The model's answer to n prompts.
-    points : ndarray, float32, nx2
-        The prompts, (x, y) in crop pixels.
+    upsampler : Upsampler
+        To the crop's size.
     shape : tuple of int
         Height and width of the image.
     crop, crop_index : Crop, int
-        Where the chunk belongs.
-    upsampler : Upsampler
-        To the crop's size.
+        Where the chunks belong.
     parameters : AmgParameters
         ``mask_threshold`` and ``stability_score_offset`` count.
     cut : Cut
         Masks that fail it are dropped, and so are masks without a pixel.
-
-    Returns
-    -------
-    Chunk
-        In sam2's order: by prompt, by mask.
     """
-    threshold, offset = parameters.mask_threshold, parameters.stability_score_offset
-    iou = decoded.predicted_iou.cpu().numpy()
-    x0, y0 = crop.box[:2]
-    kept: list[tuple[int, int, npt.NDArray[np.bool_]]] = []
-    rows: list[Candidate] = []
-    for prompt, index in np.ndindex(*iou.shape):
-        score = iou[prompt, index]
-        if cut.pred_iou > 0 and not score > np.float32(cut.pred_iou):
-            continue
-        found = upsampler.window(decoded.logits[prompt, index], threshold - offset)
-        if found is None:
-            continue
-        left, top, logits = found
-        mask = (logits > threshold).cpu().numpy()
-        if not mask.any():
-            continue
-        low = int((logits > threshold - offset).sum())
-        high = int((logits > threshold + offset).sum())
-        px, py = points[prompt]
-        point = (float(px + np.float32(x0)), float(py + np.float32(y0)))
-        row = Candidate(float(score), point, high, low, crop_index)
-        if cut.stability > 0 and not row.stability >= np.float32(cut.stability):
-            continue
-        kept.append((x0 + left, y0 + top, mask))
-        rows.append(row)
-    return Chunk(MaskStore.from_windows(shape, kept), rows)
+
+    def __init__(
+        self,
+        upsampler: Upsampler,
+        *,
+        shape: tuple[int, int],
+        crop: Crop,
+        crop_index: int,
+        parameters: AmgParameters,
+        cut: Cut,
+    ) -> None:
+        self._upsampler = upsampler
+        quick = upsampler.device.type == "cpu" and not upsampler.small
+        self._cells = CellsOnCpu(upsampler) if quick else Cells(upsampler)
+        self._shape, self._crop, self._crop_index = shape, crop, crop_index
+        self._threshold = parameters.mask_threshold
+        offset = parameters.stability_score_offset
+        self._cutoffs = (self._threshold - offset, self._threshold, self._threshold + offset)
+        self._cut = cut
+
+    def candidates(self, decoded: Decoded, points: npt.NDArray[np.float32]) -> Chunk:
+        """Score the masks of one chunk, without those that are cut.
+
+        On CUDA it does not wait for the figures: the chunk does when it is looked at.
+
+        Parameters
+        ----------
+        decoded : Decoded
+            The model's answer to n prompts.
+        points : ndarray, float32, nx2
+            The prompts, (x, y) in crop pixels.
+
+        Returns
+        -------
+        Chunk
+            In sam2's order: by prompt, by mask.
+        """
+        logits, prompt, scores = _survivors(decoded, self._cut.pred_iou)
+        areas, boxes = self._cells.measure(logits, self._cutoffs)
+        figures = _on_its_way(areas, boxes)
+        chunk = Chunk(lambda: self._kept(logits, points[prompt], scores, figures()))
+        if logits.device.type != "cuda":
+            chunk.settled()
+        return chunk
+
+    def _kept(
+        self,
+        logits: torch.Tensor,
+        points: npt.NDArray[np.float32],
+        scores: npt.NDArray[np.float32],
+        figures: npt.NDArray[np.int64],
+    ) -> tuple[MaskStore, list[Candidate]]:
+        """Drop K masks that are cut, and copy what is needed of the others' logits."""
+        origin = np.array(self._crop.box[:2])
+        low, area, high = figures[:, :3].T
+        boxes = figures[:, 3:] + [0, 0, 1, 1]
+        kept = area > 0
+        if self._cut.stability > 0:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                stability = high.astype(np.float32) / low.astype(np.float32)
+            kept &= stability >= np.float32(self._cut.stability)
+        chosen = np.flatnonzero(kept)
+        parts = []
+        for index, box in zip(chosen.tolist(), boxes[chosen].tolist(), strict=True):
+            window: Box = tuple(box)
+            source = logits[index][self._upsampler.source(window)].clone()
+            parts.append(Part(source, window, self._upsampler, self._threshold))
+        places = (points + origin.astype(np.float32))[chosen].tolist()
+        rows = [
+            Candidate(float(scores[i]), (x, y), int(high[i]), int(low[i]), self._crop_index)
+            for i, (x, y) in zip(chosen.tolist(), places, strict=True)
+        ]
+        corner, end = boxes[chosen, :2], boxes[chosen, 2:]
+        windows = np.concatenate([corner + origin, end - corner], axis=1)
+        return UnpackedMasks(self._shape, windows, area[chosen], parts), rows
 
 
-def tidied(chunks: Sequence[Chunk], crop: Crop, near: int) -> Chunk:
-    """Put a tile's chunks together, without what thresholds have no use for.
+def _survivors(
+    decoded: Decoded, floor: float
+) -> tuple[torch.Tensor, npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return logits (Kxhxw), prompts and predicted IoU of the masks that pass the floor."""
+    scores = decoded.predicted_iou.cpu().numpy()
+    passing = scores > np.float32(floor) if floor > 0 else np.ones(scores.shape, dtype=np.bool_)
+    prompt, _ = np.nonzero(passing)
+    logits = decoded.logits.flatten(0, 1)
+    if not passing.all():
+        chosen = torch.from_numpy(np.flatnonzero(passing.ravel()))
+        logits = logits[chosen.to(logits.device)]
+    return logits, prompt, scores[passing]
 
-    That is masks that the tile's edge cuts off, which a neighbour sees whole, and
-    near-duplicates (`near_duplicates`). With points as dense as tiles have them, most
-    candidates are; whether they go before or after a threshold of the scores is all the same.
-    A ``box_nms_thresh`` above `_AGREEMENT` would have kept some of the latter.
 
-    Parameters
-    ----------
-    chunks : sequence of Chunk
-        All of one tile, at least one.
-    crop : Crop
-        The tile.
-    near : int
-        How near to the tile's edge a mask counts as cut off, in pixels.
-    """
-    store = MaskStore.concatenate([chunk.store for chunk in chunks])
-    rows = [row for chunk in chunks for row in chunk.rows]
-    crops = np.broadcast_to(np.array(crop.xywh, dtype=np.int64), (len(store), 4))
-    whole = np.flatnonzero(~cut_off(store.boxes, crops, store.shape, near))
-    removed = near_duplicates(
-        store.boxes[whole],
-        store.areas[whole],
-        np.array([rows[i].predicted_iou for i in whole], dtype=np.float32),
-        np.array([rows[i].stability for i in whole], dtype=np.float32),
-        _AGREEMENT,
-    )
-    kept = whole[~removed]
-    return Chunk(store.take(kept), [rows[i] for i in kept])
+def _on_its_way(*columns: Any) -> Callable[[], npt.NDArray[np.int64]]:
+    """Begin to bring columns to the host; what is returned waits for them."""
+    if not isinstance(columns[0], torch.Tensor) or columns[0].device.type != "cuda":
+        here = np.concatenate(
+            [
+                np.asarray(part.cpu() if isinstance(part, torch.Tensor) else part)
+                for part in columns
+            ],
+            axis=1,
+        )
+        return lambda: here
+    values = torch.cat(columns, dim=1)
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    copied = torch.Event("cuda")
+    copied.record()
+
+    def wait() -> npt.NDArray[np.int64]:
+        copied.synchronize()
+        arrived: npt.NDArray[np.int64] = host.numpy()
+        return arrived
+
+    return wait

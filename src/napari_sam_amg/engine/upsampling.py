@@ -1,7 +1,7 @@
 """Bilinear upsampling of mask logits, one mask and one window at a time.
 
 sam2 upsamples every low-resolution mask to the full image before it looks at any of them.
-Here only the window in which a mask can have pixels is computed. The arithmetic is that of
+Here only a window is computed, where `Cells` found a mask to be. The arithmetic is that of
 ATen's bilinear kernel with ``align_corners=False`` (source index ``(i + 0.5) * scale - 0.5``
 in float32, clamped at 0; then two fused multiply-adds, along x and then along y), so on a
 CPU the window equals the same part of `torch.nn.functional.interpolate` bit by bit.
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+Box = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """Where each output position of one axis reads its input."""
 
     low: torch.Tensor
@@ -25,7 +27,8 @@ class _Axis:
     weight_high: torch.Tensor
 
     @classmethod
-    def between(cls, size_in: int, size_out: int, device: torch.device) -> _Axis:
+    def between(cls, size_in: int, size_out: int, device: torch.device) -> Axis:
+        """Return the axis that enlarges `size_in` numbers to `size_out`."""
         scale = torch.tensor(size_in, dtype=torch.float32) / size_out
         position = (scale * (torch.arange(size_out, dtype=torch.float32) + 0.5) - 0.5).clamp(min=0)
         low = position.long().clamp(max=size_in - 1)
@@ -33,14 +36,9 @@ class _Axis:
         parts = (low, (low + 1).clamp(max=size_in - 1), 1 - weight, weight)
         return cls(*(part.to(device) for part in parts))
 
-    def reach(self, first: int, last: int) -> tuple[int, int]:
-        """Output range (half open) that reads any input from `first` to `last`."""
-        start = int(torch.searchsorted(self.high, first))
-        stop = int(torch.searchsorted(self.low, last, right=True))
-        return start, stop
-
-    def part(self, start: int, stop: int) -> _Axis:
-        return _Axis(
+    def part(self, start: int, stop: int) -> Axis:
+        """Return some outputs, `start` to `stop - 1`."""
+        return Axis(
             self.low[start:stop],
             self.high[start:stop],
             self.weight_low[start:stop],
@@ -62,10 +60,23 @@ class Upsampler:
         Height and width of the part to keep, from the top left: of the crop.
     device : torch.device
         Where the logits are.
+
+    Attributes
+    ----------
+    size_in, size_kept, device
+        As given.
+    small : bool
+        Whether only `whole` computes what ATen does.
+    y, x : Axis
+        The outputs of both axes.
     """
 
-    # Above this share of the frame the window saves nothing over ATen's own kernel.
+    # Above this share of the frame ATen's own kernel, which gives the same, is faster.
     _WHOLE = 0.3
+
+    # Outputs of at most so many rows and columns together ATen computes by another kernel,
+    # which rounds otherwise.
+    _SMALL = 128
 
     def __init__(
         self,
@@ -75,69 +86,88 @@ class Upsampler:
         size_kept: tuple[int, int],
         device: torch.device,
     ) -> None:
+        self.size_in = size_in
+        self.size_kept = size_kept
         self._size_out = size_out
-        self._size_kept = size_kept
-        self._enlarges = size_out[0] >= size_in[0] and size_out[1] >= size_in[1]
-        self._y = _Axis.between(size_in[0], size_out[0], device)
-        self._x = _Axis.between(size_in[1], size_out[1], device)
+        self.device = device
+        self._on_cpu = device.type == "cpu"
+        self.small = self._on_cpu and sum(size_out) <= self._SMALL
+        self.y = Axis.between(size_in[0], size_out[0], device)
+        self.x = Axis.between(size_in[1], size_out[1], device)
+        self._ends = [_ends(axis) for axis in (self.y, self.x)]
         # In float64 the product of two float32 is exact: one rounding, as in a fused
-        # multiply-add. Accelerators may lack float64; there the kernel differs anyway.
-        self._wide = torch.float64 if device.type == "cpu" else torch.float32
+        # multiply-add (two where one addend is 2**29 times the other). Accelerators may lack
+        # float64; there the kernel differs anyway.
+        self._wide = torch.float64 if self._on_cpu else torch.float32
 
-    def window(self, logits: torch.Tensor, floor: float) -> tuple[int, int, torch.Tensor] | None:
-        """Upsample the part of a mask that can exceed `floor`.
+    def source(self, window: Box) -> tuple[slice, slice]:
+        """Return rows and columns of the logits from which a window's pixels come.
 
         Parameters
         ----------
-        logits : Tensor, float32, hxw
-            Low-resolution logits of one mask.
-        floor : float
-            Every pixel outside the window is at most this.
+        window : tuple of int
+            Left, top, right and bottom in pixels, the last two exclusive.
+        """
+        left, top, right, bottom = window
+        (row, rows), (column, columns) = self._ends
+        return (
+            slice(row[top], rows[bottom - 1] + 1),
+            slice(column[left], columns[right - 1] + 1),
+        )
+
+    def window(self, logits: torch.Tensor, window: Box) -> torch.Tensor:
+        """Upsample a part of a mask.
+
+        Parameters
+        ----------
+        logits : Tensor, float32
+            The part of one mask's low-resolution logits that `source` says.
+        window : tuple of int
+            As for `source`.
 
         Returns
         -------
-        x0, y0, window : int, int, Tensor (float32)
-            Left and top of the window in the kept part and its logits; None if no pixel
-            exceeds `floor`. An output pixel is a convex combination of four inputs, so
-            it cannot exceed `floor` where none of the four does.
+        Tensor, float32, (bottom - top) x (right - left)
         """
-        above = logits > floor
-        rows, columns = above.any(1).nonzero()[:, 0], above.any(0).nonzero()[:, 0]
-        if len(rows) == 0:
-            return None
-        top, bottom = self._y.reach(int(rows[0]), int(rows[-1]))
-        left, right = self._x.reach(int(columns[0]), int(columns[-1]))
-        bottom, right = min(bottom, self._size_kept[0]), min(right, self._size_kept[1])
-        if top >= bottom or left >= right:
-            return None
+        left, top, right, bottom = window
         share = (bottom - top) * (right - left) / (self._size_out[0] * self._size_out[1])
-        if share > self._WHOLE or not self._enlarges:
-            full = F.interpolate(
-                logits[None, None], self._size_out, mode="bilinear", align_corners=False
-            )[0, 0]
-            return left, top, full[top:bottom, left:right]
-        return left, top, self._interpolate(logits, top, bottom, left, right)
+        if self.small or (self._on_cpu and share > self._WHOLE):
+            whole = logits.new_zeros(self.size_in)
+            whole[self.source(window)] = logits
+            return self.whole(whole[None])[0, top:bottom, left:right]
+        return self._interpolate(logits, top, bottom, left, right)
+
+    def whole(self, logits: torch.Tensor) -> torch.Tensor:
+        """Upsample whole masks (float32, Kxhxw) by ATen's own kernel, with what is not kept."""
+        full = F.interpolate(logits[:, None], self._size_out, mode="bilinear", align_corners=False)
+        return full[:, 0]
 
     def _interpolate(
         self, logits: torch.Tensor, top: int, bottom: int, left: int, right: int
     ) -> torch.Tensor:
-        y, x = self._y.part(top, bottom), self._x.part(left, right)
-        first, last = int(y.low[0]), int(y.high[-1])
-        rows = logits[first : last + 1]
-        along_x = self._blend(rows[:, x.low], rows[:, x.high], x.weight_low, x.weight_high)
-        return self._blend(
-            along_x[y.low - first],
-            along_x[y.high - first],
+        y, x = self.y.part(top, bottom), self.x.part(left, right)
+        row, column = self._ends[0][0][top], self._ends[1][0][left]
+        x_low, x_high = x.low - column, x.high - column
+        along_x = self.blend(logits[:, x_low], logits[:, x_high], x.weight_low, x.weight_high)
+        return self.blend(
+            along_x[y.low - row],
+            along_x[y.high - row],
             y.weight_low[:, None],
             y.weight_high[:, None],
         )
 
-    def _blend(
+    def blend(
         self,
         low: torch.Tensor,
         high: torch.Tensor,
         weight_low: torch.Tensor,
         weight_high: torch.Tensor,
     ) -> torch.Tensor:
+        """Return the weighted sum of two numbers, rounded as ATen does."""
         product = (high * weight_high).to(self._wide)
         return (low.to(self._wide) * weight_low + product).to(torch.float32)
+
+
+def _ends(axis: Axis) -> tuple[list[int], list[int]]:
+    """Return the first and the last input of each output, for the host."""
+    return axis.low.tolist(), axis.high.tolist()
