@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from metrics import LEVELS, average_precision, diameters, iou_matrix, matched, precisions
 from resampling import intervals, shown
 
