@@ -98,8 +98,32 @@ def names_known(own: list[Figures]) -> list[str]:
     return sorted({name for figures in own for name in figures} - {"masks"})
 
 
-def table(own: list[Figures], others: dict[str, list[Figures]], alarms: float) -> str:
-    """Return Markdown: each statistic's AUC, threshold, false alarms and catches by family."""
+def alarms_left_out(values: np.ndarray, fields: np.ndarray, alarms: float) -> list[bool]:
+    """Tell which images are below the limit that the images of all other fields give."""
+    others = [values[(fields != field) & np.isfinite(values)] for field in fields]
+    return [
+        bool(value < np.quantile(rest, alarms)) if len(rest) else False
+        for value, rest in zip(values, others, strict=True)
+    ]
+
+
+def table(
+    own: list[Figures], fields: list[str], others: dict[str, list[Figures]], alarms: float
+) -> str:
+    """Return Markdown: each statistic's AUC, limit, false alarms and catches by family.
+
+    Parameters
+    ----------
+    own : list of dict, N
+        `statistics` of the model's own images.
+    fields : list of str, N
+        Their fields.
+    others : dict
+        `statistics` of foreign images by family.
+    alarms : float
+        Share of own images that lie below the limit. How many do on fields that the limit was
+        not chosen on, with an interval over fields, is said beside it.
+    """
     mine = [f for f in own if f["masks"]]
     families = {name: [f for f in many if f["masks"]] for name, many in others.items()}
     strange = [f for many in families.values() for f in many]
@@ -114,13 +138,15 @@ def table(own: list[Figures], others: dict[str, list[Figures]], alarms: float) -
             for family, many in families.items()
         }
         auc = separation(np.concatenate([a, b]), good)
+        values = np.array([f.get(name, np.nan) for f in own])
+        false = shown(intervals(alarms_left_out(values, np.array(fields), alarms), fields))
         share = f"{(b < limit).mean():.2f}"
-        lines.append((auc, [name, f"{auc:.3f}", f"{limit:.3f}", share, *caught.values()]))
+        lines.append((auc, [name, f"{auc:.3f}", f"{limit:.3f}", false, share, *caught.values()]))
     lines.sort(key=lambda line: -line[0])
     nothing = [f"{sum(not f['masks'] for f in many)}/{len(many)}" for many in others.values()]
     none = sum(not f["masks"] for f in own)
-    header = ["statistic", "AUC", "limit", "foreign below it", *families]
-    first = ["no masks at all", "", f"(own: {none}/{len(own)})", "", *nothing]
+    header = ["statistic", "AUC", "limit", "own below it", "foreign below it", *families]
+    first = ["no masks at all", "", "", f"{none}/{len(own)}", "", *nothing]
     return scores.table(header, [first, *(line for _, line in lines)])
 
 
@@ -159,7 +185,7 @@ def main() -> None:
         arguments.output.write_text(json.dumps(record) + "\n", encoding="utf-8")
     by_family = {family: list(many.values()) for family, many in others.items()}
     if arguments.rule is None:
-        log.info("%s", table(list(own.values()), by_family, arguments.alarms))
+        log.info("%s", table(list(own.values()), fields, by_family, arguments.alarms))
         return
     false = [alarmed(figures, arguments.rule) for figures in own.values()]
     log.info("false alarms: %s of %d images", shown(intervals(false, fields)), len(own))

@@ -82,8 +82,18 @@ def test_nothing_found_has_no_figures_and_no_alarm(proposals):
 def test_the_table_has_the_limit_of_its_own_and_what_is_caught():
     own = [{"masks": 1, "quality": q} for q in np.linspace(0.5, 1, 101)]
     others = {"noise": [{"masks": 1, "quality": 0.4}, {"masks": 1, "quality": 0.9}, {"masks": 0}]}
-    lines = domain.table(own, others, 0.1).splitlines()
+    lines = domain.table(own, ["f"] * 101, others, 0.1).splitlines()
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     # 0.9 is the 81st of the 101 values of its own: 20 lie above, one beside.
-    assert cells == ["quality", f"{(1 + 20.5 / 101) / 2:.3f}", "0.550", "0.50", "1/2"]
+    assert cells == ["quality", f"{(1 + 20.5 / 101) / 2:.3f}", "0.550", "0.000", "0.50", "1/2"]
     assert "1/3" in lines[2]
+
+
+def test_limits_of_false_alarms_are_those_of_other_fields():
+    values = np.array([0.1, 0.5, 0.6, 0.7, 0.8])
+    fields = np.array(list("aabbc"))
+    expected = []
+    for i in range(5):
+        rest = [values[j] for j in range(5) if fields[j] != fields[i]]
+        expected.append(values[i] < np.quantile(rest, 0.2))
+    assert domain.alarms_left_out(values, fields, 0.2) == expected == [True, True] + [False] * 3
