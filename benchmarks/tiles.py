@@ -23,17 +23,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
 
 from data import read_fields, split_names
-from metrics import average_precision, iou_matrix, matches
+from metrics import average_precision, diameters, iou_matrix, matches
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.image import prepare_image
 from napari_sam_amg.sizes import POINTS_ACROSS
-
-
-def diameters(labels: np.ndarray) -> np.ndarray:
-    """Diameters of discs as large as the objects of a label image, in pixels."""
-    areas = np.bincount(labels.ravel())[1:]
-    return np.sqrt(4 / np.pi * areas[areas > 0])
 
 
 def hits(data: Path) -> dict[str, float]:
