@@ -165,7 +165,12 @@ def test_not_a_number_does_not_empty_the_result(small, image):
 def test_stability_counts_beyond_the_range_of_int16():
     shape = (2, 40_000)  # sam2 sums each row in int16: more than 32,767 wrap around
     chunk = candidates(
-        Decoded(torch.full((1, 1, 8, 8), 5.0), torch.ones(1, 1)),
+        Decoded(
+            torch.full((1, 8, 8), 5.0),
+            prompt=torch.zeros(1, dtype=torch.int64),
+            mask=torch.zeros(1, dtype=torch.int64),
+            predicted_iou=torch.ones(1, 1),
+        ),
         np.zeros((1, 2), np.float32),
         shape=shape,
         crop=Crop((0, 0, shape[1], shape[0]), 0),

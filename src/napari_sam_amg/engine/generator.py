@@ -404,7 +404,9 @@ class AutomaticMaskGenerator:
         cache = self._cache if cached else FeatureCache(0)
         calls = ModelCalls(
             lambda rgb, frame: self._encode(rgb, frame, should_stop, cache),
-            lambda features: Decoder(self.model, features, self.parameters, fast=fast),
+            lambda features: Decoder(
+                self.model, features, self.parameters, fast=fast, floor=run.floor
+            ),
             self._decode,
         )
         stages = run.stages(calls)

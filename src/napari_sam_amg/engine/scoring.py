@@ -100,11 +100,12 @@ def candidates(
     x0, y0 = crop.box[:2]
     kept: list[tuple[int, int, npt.NDArray[np.bool_]]] = []
     rows: list[Candidate] = []
-    for prompt, index in np.ndindex(*iou.shape):
+    pairs = zip(decoded.prompt.tolist(), decoded.mask.tolist(), decoded.logits, strict=True)
+    for prompt, index, low_logits in pairs:
         score = iou[prompt, index]
         if cut.pred_iou > 0 and not score > np.float32(cut.pred_iou):
             continue
-        found = upsampler.window(decoded.logits[prompt, index], threshold - offset)
+        found = upsampler.window(low_logits, threshold - offset)
         if found is None:
             continue
         left, top, logits = found
