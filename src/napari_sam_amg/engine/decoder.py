@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam_amg.engine.decoded import Decoded, joined
 from napari_sam_amg.engine.fitting import misfit
 from napari_sam_amg.engine.prompts_on_image import PromptsOnImage
 from napari_sam_amg.engine.side_by_side import answers
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from napari_sam_amg.engine.encoder import Features
     from napari_sam_amg.parameters import AmgParameters
 
+__all__ = ["Decoded", "Decoder"]
+
 log = logging.getLogger(__name__)
 
 # On a CPU a matrix product can round differently with its number of rows. Prompts go
@@ -30,27 +31,6 @@ log = logging.getLogger(__name__)
 # depend on points_per_batch; small groups also keep temporaries in the caches.
 _CPU_GROUP = 16
 _CPU_GROUP_SHARED = 8
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What the model says to n prompts, and K masks that pass the floor.
-
-    Attributes
-    ----------
-    logits : Tensor, float32, Kxhxw
-        Low-resolution mask logits, by prompt, then by mask.
-    prompt, mask : Tensor, int64, K
-        Whose they are: row and column of `predicted_iou`. On the CPU.
-    predicted_iou : Tensor, float32, nxM
-        On the CPU; M is 3 or 1. Of a mask without logits it need not be the final one, but is
-        not above the floor either.
-    """
-
-    logits: torch.Tensor
-    prompt: torch.Tensor
-    mask: torch.Tensor
-    predicted_iou: torch.Tensor
 
 
 class Decoder:
@@ -165,7 +145,7 @@ class Decoder:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(size, error)
-        return _joined(done)
+        return joined(done)
 
     def _shared_by_prompts(self, floor: float) -> PromptsOnImage:
         if self._shared is None:
@@ -181,8 +161,7 @@ class Decoder:
 
     def _share(self, shared: PromptsOnImage, coordinates: torch.Tensor, size: int) -> Decoded:
         with _no_autocast(coordinates.device):
-            found = shared.ask(_filled(coordinates, size), len(coordinates))
-        return Decoded(found.logits, found.prompt, found.mask, found.predicted_iou)
+            return shared.ask(_filled(coordinates, size), len(coordinates))
 
     def _halve(self, size: int, error: BaseException) -> None:
         """Take less memory: first one group at a time, then smaller ones."""
@@ -239,17 +218,6 @@ def _filled(rows: torch.Tensor, size: int) -> torch.Tensor:
     if len(rows) == size:
         return rows
     return rows[torch.arange(size, device=rows.device).clamp(max=len(rows) - 1)]
-
-
-def _joined(groups: list[Decoded]) -> Decoded:
-    """Put groups together; the prompts of each count from its first."""
-    before = itertools.accumulate((len(g.predicted_iou) for g in groups), initial=0)
-    return Decoded(
-        torch.cat([g.logits for g in groups]),
-        torch.cat([g.prompt + start for g, start in zip(groups, before, strict=False)]),
-        torch.cat([g.mask for g in groups]),
-        torch.cat([g.predicted_iou for g in groups]),
-    )
 
 
 def _no_autocast(device: torch.device) -> torch.autocast:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
+    from sam2.modeling.sam.mask_decoder import MaskDecoder
     from sam2.modeling.sam2_base import SAM2Base
 
 
@@ -78,7 +79,7 @@ def _changed(module: nn.Module) -> bool:
     return any(hooks) or replaced or own.get("_compiled_call_impl") is not None
 
 
-def _misfit_of_parts(decoder: nn.Module) -> str | None:
+def _misfit_of_parts(decoder: MaskDecoder) -> str | None:
     from sam2.modeling.sam2_utils import LayerNorm2d
 
     layers = list(decoder.transformer.layers)

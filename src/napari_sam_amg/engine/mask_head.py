@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sam2.modeling.sam.mask_decoder import MaskDecoder
 
 
-_BLOCK = 1024
-"""Positions that a CPU works on at once, so that its caches hold what is between the products."""
+_BLOCK = 1 << 20
+"""Bytes of one prompt's keys to work on at once: caches hold what is between the products."""
 
 
 class MaskHead:
@@ -48,16 +48,16 @@ class MaskHead:
     ) -> None:
         self._size = size
         first, norm, self._act1, second, self._act2 = decoder.output_upscaling
-        self._norm = [w.to(dtype) for w in (norm.weight, norm.bias)]
+        self._norm = (norm.weight.to(dtype), norm.bias.to(dtype))
         self._eps = norm.eps
         self._dtype = dtype
         h, w = size
         (self._weight1, start1), (self._weight2, start2) = map(_as_product, (first, second))
         if decoder.use_high_res_features:
             s0, s1 = (level[0].float() for level in high_res)
-            s1 = s1.unflatten(2, (w, 2)).unflatten(1, (h, 2))  # c, h, i, w, j
+            s1 = s1.reshape(-1, h, 2, w, 2)  # c, h, i, w, j
             start1 = start1 + s1.permute(1, 3, 2, 4, 0).reshape(h * w, -1)
-            s0 = s0.unflatten(2, (w, 2, 2)).unflatten(1, (h, 2, 2))  # c, h, i, k, w, j, l
+            s0 = s0.reshape(-1, h, 2, 2, w, 2, 2)  # c, h, i, k, w, j, l
             start2 = start2 + s0.permute(1, 4, 2, 5, 3, 6, 0).reshape(4 * h * w, -1)
         start1, start2 = start1.expand(h * w, -1), start2.expand(4 * h * w, -1)
         self._weight1, self._weight2 = self._weight1.to(dtype), self._weight2.to(dtype)
@@ -80,12 +80,14 @@ class MaskHead:
         h, w = self._size
         logits = hyper.new_empty(*hyper.shape[:2], 4 * h, 4 * w)
         # Pairs of neighbours in a row are moved as one, whatever type of their size says so.
-        placed = logits.view(torch.int64).unflatten(2, (h, 2, 2)).unflatten(5, (w, 2))
+        placed = logits.view(torch.int64).view(*hyper.shape[:2], h, 2, 2, w, 2)
         hyper = hyper.to(self._dtype)
-        rows = max(1, _BLOCK // w) if keys.device.type == "cpu" else h
+        rows = h
+        if len(keys) == 1:
+            rows = max(1, _BLOCK // (w * keys.shape[2] * keys.element_size()))
         for top in range(0, h, rows):
             found = self._block(keys, hyper, top * w, min(top + rows, h) * w)
-            found = found.float().view(torch.int64).unflatten(2, (-1, w, 2, 2, 2))
+            found = found.float().view(torch.int64).view(*hyper.shape[:2], -1, w, 2, 2, 2)
             placed[:, :, top : top + rows].copy_(found.permute(0, 1, 2, 4, 6, 3, 5))
         return logits
 
@@ -96,7 +98,8 @@ class MaskHead:
         count = len(keys)
         x = self._product(self._start1[..., start:stop, :], keys[:, start:stop], self._weight1)
         x = x.view(count, -1, len(self._norm[0]))
-        x = self._act1(F.layer_norm(x, (x.shape[-1],), *self._norm, self._eps))
+        weight, bias = self._norm
+        x = self._act1(F.layer_norm(x, (len(weight),), weight, bias, self._eps))
         x = self._product(self._start2[..., 4 * start : 4 * stop, :], x, self._weight2)
         x = self._act2(x).view(count, -1, hyper.shape[-1])
         return torch.bmm(hyper, x.mT)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam_amg.engine.decoded import Decoded
 from napari_sam_amg.engine.mask_head import MaskHead
 from napari_sam_amg.engine.reassociated import Transformer
 
@@ -18,26 +18,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64
 """Prompts whose image an accelerator works on at once."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the model says to n prompts.
-
-    Attributes
-    ----------
-    logits : Tensor, float32, KxHxW
-        Of the K masks that are kept, by prompt, then by mask.
-    prompt, mask : Tensor, int64, K
-        On the CPU.
-    predicted_iou : Tensor, float32, nxM
-        On the CPU.
-    """
-
-    logits: torch.Tensor
-    prompt: torch.Tensor
-    mask: torch.Tensor
-    predicted_iou: torch.Tensor
 
 
 class PromptsOnImage:
@@ -87,7 +67,7 @@ class PromptsOnImage:
         self._rooms: list[torch.Tensor] = []
         self._head = MaskHead(decoder, features.high_res, size, dtype=dtype)
 
-    def ask(self, coordinates: torch.Tensor, count: int) -> Answers:
+    def ask(self, coordinates: torch.Tensor, count: int) -> Decoded:
         """Decode prompts.
 
         Parameters
@@ -104,13 +84,12 @@ class PromptsOnImage:
             room = self._rooms.pop()
         except IndexError:  # all are in use by other threads
             room = self._transformer.room(len(tokens))
-        try:
-            keys = room[: len(tokens)]
-            return self._answers(self._transformer(tokens, keys), keys, count)
-        finally:
-            self._rooms.append(room)
+        keys = room[: len(tokens)]
+        found = self._answers(self._transformer(tokens, keys), keys, count)
+        self._rooms.append(room)  # not after an error, which may be that memory ran out
+        return found
 
-    def _answers(self, tokens: torch.Tensor, keys: torch.Tensor, count: int) -> Answers:
+    def _answers(self, tokens: torch.Tensor, keys: torch.Tensor, count: int) -> Decoded:
         decoder, first = self._decoder, self._first
         scores = decoder.iou_prediction_head(tokens[:, first - 1])[:count]
         networks = decoder.output_hypernetworks_mlps
@@ -122,7 +101,7 @@ class PromptsOnImage:
             return self._steadiest(scores, of_masks, keys)
         return self._each(scores[:, :1], of_masks[:, :1], keys)
 
-    def _each(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Answers:
+    def _each(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Decoded:
         """Answer with the masks that pass."""
         scores = scores.cpu()  # the one time that the host waits for the device
         passing = self._passing(scores)
@@ -131,9 +110,9 @@ class PromptsOnImage:
         # All masks of a prompt, so that a mask does not depend on which others pass.
         logits = self._logits(needed, hyper, keys)
         kept = passing[needed].flatten().nonzero()[:, 0]
-        return Answers(logits.flatten(0, 1)[_sent(kept, logits)], prompt, mask, scores)
+        return Decoded(logits.flatten(0, 1)[_sent(kept, logits)], prompt, mask, scores)
 
-    def _steadiest(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Answers:
+    def _steadiest(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Decoded:
         """Answer with sam2's one mask: the first, or the best of the others if it is unsteady.
 
         Which one, is known from its logits only; but where neither passes, it need not be.
@@ -151,7 +130,7 @@ class PromptsOnImage:
         passing = self._passing(told)[:, 0]
         kept = passing[needed].nonzero()[:, 0]
         prompt = passing.nonzero()[:, 0]
-        return Answers(chosen[:, 0][_sent(kept, chosen)], prompt, torch.zeros_like(prompt), told)
+        return Decoded(chosen[:, 0][_sent(kept, chosen)], prompt, torch.zeros_like(prompt), told)
 
     def _passing(self, scores: torch.Tensor) -> torch.Tensor:
         return scores > self._floor if self._floor > 0 else torch.ones_like(scores).bool()
@@ -163,7 +142,9 @@ class PromptsOnImage:
         if self._at_once == 1:
             done = [self._head(keys[i : i + 1], hyper[i : i + 1]) for i in needed.tolist()]
         else:
-            chosen = (_sent(part, keys) for part in needed.split(self._at_once) if len(part))
+            chosen = (
+                _sent(part, keys) for part in torch.split(needed, self._at_once) if len(part)
+            )
             done = [self._head(keys[at], hyper[at]) for at in chosen]
         if not done:
             h, w = self._size
