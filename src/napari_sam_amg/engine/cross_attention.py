@@ -82,16 +82,16 @@ class TokensToImage:
             asked = [(queries[at], y.float()) for at, y in keys]
             return torch.cat([attention(q, y + self._pe, y) for q, y in asked])
         q = _queries(queries, attention)
-        towards = (q @ self._k).flatten(1, 2).to(self._dtype)  # G, M, C
+        towards = _by_each_head(q, self._k).flatten(1, 2).to(self._dtype)  # G, M, C
         q = q.to(self._dtype)
         seen = []
         for at, y in keys:
-            scores = (q[at] @ self._positions).flatten(1, 2)
+            scores = _by_each_head(q[at], self._positions).flatten(1, 2)
             scores.baddbmm_(towards[at], y.mT)
             seen.append(torch.bmm(scores.softmax(-1), y).float())
         heads = torch.unflatten(torch.cat(seen), 1, (-1, tokens))  # G, H, T, C
         v = torch.unflatten(attention.v_proj.weight, 0, (attention.num_heads, -1))
-        values = (heads @ v.mT).transpose(1, 2).flatten(2) + attention.v_proj.bias
+        values = _by_each_head(heads, v.mT).transpose(1, 2).flatten(2) + attention.v_proj.bias
         answer: torch.Tensor = attention.out_proj(values)
         return answer
 
@@ -146,18 +146,20 @@ class ImageToTokens:
                 y.copy_(self._norm(y.float() + told))
             return
         k = self._split(F.linear(tokens, attention.k_proj.weight)) * self._scale  # bias cancels
-        towards = (k @ self._q).flatten(1, 2).to(self._dtype)
+        towards = _by_each_head(k, self._q).flatten(1, 2).to(self._dtype)
         v = self._split(attention.v_proj(values))
         out = torch.unflatten(attention.out_proj.weight, 1, (attention.num_heads, -1)).permute(
             1, 2, 0
         )
-        told = (v @ out + attention.out_proj.bias / attention.num_heads).flatten(1, 2)
+        told = (_by_each_head(v, out) + attention.out_proj.bias / attention.num_heads).flatten(
+            1, 2
+        )
         k, told = k.to(self._dtype), told.to(self._dtype)
         width = (attention.embedding_dim,)
         weight, bias = self._norm_weights
         for at, y in keys:
             for block, old in _blocks(y):
-                scores = k[at] @ self._asking[..., block]  # b, H, T, n
+                scores = _by_each_head(k[at], self._asking[..., block])  # b, H, T, n
                 if self._image is None:
                     scores = scores.flatten(1, 2).baddbmm_(towards[at], old.mT)
                     scores = torch.unflatten(scores, 1, (-1, count))
@@ -181,6 +183,13 @@ def _queries(queries: torch.Tensor, attention: Attention) -> torch.Tensor:
     scale = (attention.internal_dim // attention.num_heads) ** -0.5
     q: torch.Tensor = attention.q_proj(queries) * scale
     return torch.unflatten(q, -1, (attention.num_heads, -1)).transpose(1, 2)
+
+
+def _by_each_head(rows: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """GxHxTxa times Hxaxb: GxHxTxb, without a copy of the matrices for each of G."""
+    count, _, tokens, _ = rows.shape
+    found = torch.bmm(rows.transpose(0, 1).flatten(1, 2), matrices)
+    return torch.unflatten(found, 1, (count, tokens)).transpose(0, 1)
 
 
 def _blocks(keys: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
