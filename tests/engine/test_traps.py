@@ -172,7 +172,8 @@ def test_stability_counts_beyond_the_range_of_int16():
         parameters=AmgParameters(),
         cut=Cut(0.8, 0.95),
     )
-    decoded = Decoded(torch.full((1, 1, 8, 8), 5.0), torch.ones(1, 1))
+    first = torch.zeros(1, dtype=torch.int64)
+    decoded = Decoded(torch.full((1, 8, 8), 5.0), first, first, torch.ones(1, 1))
     chunk = scorer.candidates(decoded, np.zeros((1, 2), np.float32))
     assert [(row.area_high, row.area_low) for row in chunk.rows] == [(80_000, 80_000)]
     assert chunk.store.areas.tolist() == [80_000]

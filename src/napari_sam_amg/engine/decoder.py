@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam_amg.engine.decoded import Decoded, joined
+from napari_sam_amg.engine.fitting import misfit
+from napari_sam_amg.engine.prompts_on_image import PromptsOnImage
 from napari_sam_amg.engine.side_by_side import answers
 from napari_sam_amg.errors import DeviceError
 from napari_sam_amg.models.memory import is_out_of_memory
@@ -20,31 +22,23 @@ if TYPE_CHECKING:
     from napari_sam_amg.engine.encoder import Features
     from napari_sam_amg.parameters import AmgParameters
 
+__all__ = ["Decoded", "Decoder"]
+
 log = logging.getLogger(__name__)
 
 # On a CPU a matrix product can round differently with its number of rows. Prompts go
 # through in groups of one fixed size, the last one filled up, so that a result does not
 # depend on points_per_batch; small groups also keep temporaries in the caches.
 _CPU_GROUP = 16
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What the model says to n prompts.
-
-    Attributes
-    ----------
-    logits : Tensor, float32, nxMxhxw
-        Low-resolution mask logits; M is 3 or 1.
-    predicted_iou : Tensor, float32, nxM
-    """
-
-    logits: torch.Tensor
-    predicted_iou: torch.Tensor
+_CPU_GROUP_SHARED = 8
 
 
 class Decoder:
     """Decodes chunks of prompts on the features of one crop.
+
+    Models with exactly sam2's decoder share what prompts have in common, and upscale only what
+    passes the floor (`PromptsOnImage`); others, and refinement from mask to mask, go through
+    sam2's own modules.
 
     Parameters
     ----------
@@ -55,6 +49,8 @@ class Decoder:
         ``points_per_batch``, ``multimask_output`` and ``use_m2m`` count.
     fast : bool
         Matrix products in bfloat16.
+    floor : float
+        Masks with a predicted IoU of at most this have no logits; 0 keeps all.
     """
 
     def __init__(
@@ -64,101 +60,144 @@ class Decoder:
         parameters: AmgParameters,
         *,
         fast: bool = False,
+        floor: float = 0.0,
     ) -> None:
         self._model = model
         self._fast = fast
+        self._floor = floor
         self._parallel = True
         self._features = features
         self._parameters = parameters
+        self._shares = misfit(model) is None
+        self._shared: PromptsOnImage | None = None
         on_cpu = features.embedding.device.type == "cpu"
-        self._group = _CPU_GROUP if on_cpu else parameters.points_per_batch
+        self._most = _CPU_GROUP if on_cpu else parameters.points_per_batch
 
     def decode(self, points: npt.NDArray[np.float32]) -> Decoded:
         """Decode prompts at `points`, float32 nx2, (x, y) in crop pixels."""
         coordinates = self._coordinates(points)
-        first = self._in_groups(
-            coordinates, None, multimask_output=self._parameters.multimask_output
-        )
         if not self._parameters.use_m2m:
-            return first
+            return self._in_groups(
+                coordinates, None, self._floor, multimask_output=self._parameters.multimask_output
+            )
+        first = self._in_groups(
+            coordinates, None, 0.0, multimask_output=self._parameters.multimask_output
+        )
         count, masks = first.predicted_iou.shape
-        hints = first.logits.clamp(-32.0, 32.0).flatten(0, 1)[:, None]
+        hints = first.logits.clamp(-32.0, 32.0)[:, None]
         refined = self._in_groups(
-            coordinates.repeat_interleave(masks, dim=0), hints, multimask_output=False
+            coordinates.repeat_interleave(masks, dim=0), hints, self._floor, multimask_output=False
         )
         return Decoded(
-            refined.logits.reshape(count, masks, *refined.logits.shape[-2:]),
+            refined.logits,
+            refined.prompt // masks,
+            refined.prompt % masks,
             refined.predicted_iou.reshape(count, masks),
         )
 
     def _coordinates(self, points: npt.NDArray[np.float32]) -> torch.Tensor:
         height, width = self._features.frame
-        coordinates = torch.tensor(points, device=self._features.embedding.device)
+        coordinates = torch.tensor(points)
         coordinates[:, 0] = coordinates[:, 0] / width
         coordinates[:, 1] = coordinates[:, 1] / height
         scaled: torch.Tensor = coordinates * self._model.image_size
-        return scaled
+        return scaled.to(self._features.embedding.device, non_blocking=True)
 
     def _in_groups(
-        self, coordinates: torch.Tensor, hints: torch.Tensor | None, *, multimask_output: bool
+        self,
+        coordinates: torch.Tensor,
+        hints: torch.Tensor | None,
+        floor: float,
+        *,
+        multimask_output: bool,
     ) -> Decoded:
-        def decode(start: int) -> tuple[torch.Tensor, torch.Tensor]:
-            group = slice(start, start + self._group)
+        device = coordinates.device
+        shared = None
+        if self._shares and hints is None:
+            shared = self._shared_by_prompts(floor)
+
+        def decode(start: int) -> Decoded:
+            group = slice(start, start + size)
+            if shared is not None:
+                return self._share(shared, coordinates[group], size)
             return self._decode_group(
-                coordinates[group], None if hints is None else hints[group], multimask_output
+                coordinates[group],
+                None if hints is None else hints[group],
+                floor,
+                size,
+                multimask_output=multimask_output,
             )
 
-        done: list[tuple[torch.Tensor, torch.Tensor]] = []
+        done: list[Decoded] = []
         start = 0
         while start < len(coordinates):
-            starts = range(start, len(coordinates), self._group)
+            size = self._most
+            if shared is not None and device.type == "cpu":
+                size = min(size, _CPU_GROUP_SHARED)
+            starts = range(start, len(coordinates), size)
             try:
                 for decoded in answers(
-                    decode,
-                    starts,
-                    coordinates.device,
-                    fast=self._fast,
-                    parallel=self._parallel,
+                    decode, starts, device, fast=self._fast, parallel=self._parallel
                 ):
                     done.append(decoded)
-                    start += self._group
+                    start += size
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._halve(error)
-        return Decoded(torch.cat([d[0] for d in done]), torch.cat([d[1] for d in done]))
+                self._halve(size, error)
+        return joined(done)
 
-    def _halve(self, error: BaseException) -> None:
+    def _shared_by_prompts(self, floor: float) -> PromptsOnImage:
+        if self._shared is None:
+            with _no_autocast(self._features.embedding.device):
+                self._shared = PromptsOnImage(
+                    self._model,
+                    self._features,
+                    fast=self._fast,
+                    floor=floor,
+                    multimask_output=self._parameters.multimask_output,
+                )
+        return self._shared
+
+    def _share(self, shared: PromptsOnImage, coordinates: torch.Tensor, size: int) -> Decoded:
+        with _no_autocast(coordinates.device):
+            return shared.ask(_filled(coordinates, size), len(coordinates))
+
+    def _halve(self, size: int, error: BaseException) -> None:
         """Take less memory: first one group at a time, then smaller ones."""
         on_cpu = self._features.embedding.device.type == "cpu"
         if on_cpu and self._parallel:
             self._parallel = False
             log.warning("out of memory: going on with one group of prompts at a time")
             return
-        if self._group == 1:
+        if size == 1:
             raise DeviceError(
                 f"{self._features.embedding.device} has too little memory for a single point "
                 f"prompt ({error}); close other programs, use a smaller model or the CPU"
             ) from error
-        self._group //= 2
-        log.warning("out of memory: going on with %d prompts at a time", self._group)
+        self._most = size // 2
+        log.warning("out of memory: going on with %d prompts at a time", self._most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _decode_group(
-        self, coordinates: torch.Tensor, hints: torch.Tensor | None, multimask_output: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self,
+        coordinates: torch.Tensor,
+        hints: torch.Tensor | None,
+        floor: float,
+        size: int,
+        *,
+        multimask_output: bool,
+    ) -> Decoded:
         count = len(coordinates)
-        if count < self._group:
-            filling = torch.arange(self._group, device=coordinates.device).clamp(max=count - 1)
-            coordinates = coordinates[filling]
-            hints = None if hints is None else hints[filling]
+        coordinates = _filled(coordinates, size)
+        hints = None if hints is None else _filled(hints, size)
         model, features = self._model, self._features
         labels = torch.ones(len(coordinates), 1, dtype=torch.int, device=coordinates.device)
         sparse, dense = model.sam_prompt_encoder(
             points=(coordinates[:, None], labels), boxes=None, masks=hints
         )
-        logits, predicted_iou, _, _ = model.sam_mask_decoder(
+        logits, scores, _, _ = model.sam_mask_decoder(
             image_embeddings=features.embedding,
             image_pe=model.sam_prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
@@ -167,4 +206,19 @@ class Decoder:
             repeat_image=len(coordinates) > 1,
             high_res_features=features.high_res,
         )
-        return logits[:count].float(), predicted_iou[:count].float()
+        scores = scores[:count].float().cpu()
+        passing = scores > floor if floor > 0 else torch.ones_like(scores, dtype=torch.bool)
+        prompt, mask = passing.nonzero(as_tuple=True)
+        kept = (prompt * scores.shape[1] + mask).to(logits.device, non_blocking=True)
+        return Decoded(logits.flatten(0, 1)[kept].float(), prompt, mask, scores)
+
+
+def _filled(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """Fill a group up to a size with its last row."""
+    if len(rows) == size:
+        return rows
+    return rows[torch.arange(size, device=rows.device).clamp(max=len(rows) - 1)]
+
+
+def _no_autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, enabled=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from napari_sam_amg.engine.arguments import (
 )
 from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import FeatureCache, Features, encode, stoppable
+from napari_sam_amg.engine.fitting import misfit
 from napari_sam_amg.engine.guard import undisturbed
 from napari_sam_amg.engine.provenance import describe
 from napari_sam_amg.engine.region import Region
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
 
     from napari_sam_amg.masks import Masks, Proposals
+
+log = logging.getLogger(__name__)
 
 
 class AutomaticMaskGenerator:
@@ -401,11 +405,16 @@ class AutomaticMaskGenerator:
         cached: bool = True,
     ) -> Iterator[Step[Any]]:
         fast = self._precision == "fast"
+        unfit = misfit(self.model)
+        if unfit:
+            log.info("prompts go through sam2's own, slower modules: %s", unfit)
         # Tiles of very large images do not come again: their features would fill the memory.
         cache = self._cache if cached else FeatureCache(0)
         calls = ModelCalls(
             lambda rgb, frame: self._encode(rgb, frame, should_stop, cache),
-            lambda features: Decoder(self.model, features, self.parameters, fast=fast),
+            lambda features: Decoder(
+                self.model, features, self.parameters, fast=fast, floor=run.floor
+            ),
             self._decode,
         )
         stages = run.stages(calls)

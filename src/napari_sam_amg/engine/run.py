@@ -123,6 +123,11 @@ class Run:
         chunks = sum(math.ceil(len(p) / parameters.points_per_batch) for p in self._points)
         self.total = len(self._crops) + chunks + 1
 
+    @property
+    def floor(self) -> float:
+        """Predicted IoU that a mask has to exceed; 0 for none."""
+        return self._cut.pred_iou
+
     def _lay(self, region: Region | None, tiling: Tiling | None) -> None:
         """Cut the image into crops or tiles, lay points in each, and say so."""
         skipped = 0

@@ -129,14 +129,14 @@ def _survivors(
     decoded: Decoded, floor: float
 ) -> tuple[torch.Tensor, npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Return logits (Kxhxw), prompts and predicted IoU of the masks that pass the floor."""
-    scores = decoded.predicted_iou.cpu().numpy()
-    passing = scores > np.float32(floor) if floor > 0 else np.ones(scores.shape, dtype=np.bool_)
-    prompt, _ = np.nonzero(passing)
-    logits = decoded.logits.flatten(0, 1)
-    if not passing.all():
-        chosen = torch.from_numpy(np.flatnonzero(passing.ravel()))
-        logits = logits[chosen.to(logits.device)]
-    return logits, prompt, scores[passing]
+    prompt = decoded.prompt.numpy()
+    scores = decoded.predicted_iou.numpy()[prompt, decoded.mask.numpy()]
+    if floor > 0:
+        passing = scores > np.float32(floor)
+        if not passing.all():
+            chosen = torch.from_numpy(np.flatnonzero(passing)).to(decoded.logits.device)
+            return decoded.logits[chosen], prompt[passing], scores[passing]
+    return decoded.logits, prompt, scores
 
 
 def _on_its_way(*columns: Any) -> Callable[[], npt.NDArray[np.int64]]:

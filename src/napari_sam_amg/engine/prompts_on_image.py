@@ -1,0 +1,157 @@
+"""Point prompts on one image: scores of all of them, logits of those that need them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_sam_amg.engine.decoded import Decoded
+from napari_sam_amg.engine.mask_head import MaskHead
+from napari_sam_amg.engine.reassociated import Transformer
+
+if TYPE_CHECKING:
+    from sam2.modeling.sam2_base import SAM2Base
+
+    from napari_sam_amg.engine.encoder import Features
+
+
+_AT_ONCE = 64
+"""Prompts whose image an accelerator works on at once."""
+
+
+class PromptsOnImage:
+    """sam2's prompt encoder and mask decoder on one image, sharing what prompts share.
+
+    Each prompt's image is worked on alone on a CPU, so that nothing depends on which prompts
+    come together, and how many of them are kept.
+
+    Parameters
+    ----------
+    model : SAM2Base
+        One that `misfit` has nothing against.
+    features : Features
+    fast : bool
+        Products of what has a row for each position in bfloat16.
+    floor : float
+        Masks with a predicted IoU of at most this are left out, if it is above 0.
+    multimask_output : bool
+        As for sam2.
+    """
+
+    def __init__(
+        self,
+        model: SAM2Base,
+        features: Features,
+        *,
+        fast: bool,
+        floor: float,
+        multimask_output: bool,
+    ) -> None:
+        self._decoder = decoder = model.sam_mask_decoder
+        self._encoder = prompts = model.sam_prompt_encoder
+        self._floor = floor
+        self._multimask_output = multimask_output
+        dtype = torch.bfloat16 if fast else torch.float32
+        self._size = size = (features.embedding.shape[-2], features.embedding.shape[-1])
+        device = features.embedding.device
+        image = features.embedding[0].float().flatten(1).T + prompts.no_mask_embed.weight
+        pe = prompts.get_dense_pe()[0].flatten(1).T
+        own = [decoder.obj_score_token.weight] if decoder.pred_obj_scores else []
+        self._first = len(own) + 1  # of the mask tokens
+        self._own = torch.cat([*own, decoder.iou_token.weight, decoder.mask_tokens.weight])
+        self._at_once = 1 if device.type == "cpu" else _AT_ONCE
+        self._transformer = Transformer(
+            decoder.transformer, image, pe, dtype=dtype, at_once=self._at_once
+        )
+        self._rooms: list[torch.Tensor] = []
+        self._head = MaskHead(decoder, features.high_res, size, dtype=dtype)
+
+    def ask(self, coordinates: torch.Tensor, count: int) -> Decoded:
+        """Decode prompts.
+
+        Parameters
+        ----------
+        coordinates : Tensor, float32, Gx2
+            (x, y) in pixels of the model's square.
+        count : int
+            The first of them to answer; the rest only fill the group up.
+        """
+        labels = torch.ones(len(coordinates), 1, dtype=torch.int, device=coordinates.device)
+        sparse, _ = self._encoder(points=(coordinates[:, None], labels), boxes=None, masks=None)
+        tokens = torch.cat([self._own.expand(len(sparse), -1, -1), sparse], dim=1)
+        try:
+            room = self._rooms.pop()
+        except IndexError:  # all are in use by other threads
+            room = self._transformer.room(len(tokens))
+        keys = room[: len(tokens)]
+        found = self._answers(self._transformer(tokens, keys), keys, count)
+        self._rooms.append(room)  # not after an error, which may be that memory ran out
+        return found
+
+    def _answers(self, tokens: torch.Tensor, keys: torch.Tensor, count: int) -> Decoded:
+        decoder, first = self._decoder, self._first
+        scores = decoder.iou_prediction_head(tokens[:, first - 1])[:count]
+        networks = decoder.output_hypernetworks_mlps
+        hyper = [network(tokens[:, first + i]) for i, network in enumerate(networks)]
+        of_masks = torch.stack(hyper, dim=1)[:count]
+        if self._multimask_output:
+            return self._each(scores[:, 1:], of_masks[:, 1:], keys)
+        if decoder.dynamic_multimask_via_stability:
+            return self._steadiest(scores, of_masks, keys)
+        return self._each(scores[:, :1], of_masks[:, :1], keys)
+
+    def _each(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Decoded:
+        """Answer with the masks that pass."""
+        scores = scores.cpu()  # the one time that the host waits for the device
+        passing = self._passing(scores)
+        prompt, mask = passing.nonzero(as_tuple=True)
+        needed = passing.any(dim=1).nonzero()[:, 0]
+        # All masks of a prompt, so that a mask does not depend on which others pass.
+        logits = self._logits(needed, hyper, keys)
+        kept = passing[needed].flatten().nonzero()[:, 0]
+        return Decoded(logits.flatten(0, 1)[_sent(kept, logits)], prompt, mask, scores)
+
+    def _steadiest(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Decoded:
+        """Answer with sam2's one mask: the first, or the best of the others if it is unsteady.
+
+        Which one, is known from its logits only; but where neither passes, it need not be.
+        """
+        which = scores[:, 1:].argmax(dim=1, keepdim=True) + 1
+        choice = torch.cat([scores[:, :1], scores.gather(1, which)], dim=1)
+        best = hyper.gather(1, which[..., None].expand(-1, -1, hyper.shape[-1]))
+        told = choice.cpu()
+        needed = self._passing(told).any(dim=1).nonzero()[:, 0]
+        logits = self._logits(needed, torch.cat([hyper[:, :1], best], dim=1), keys)
+        choice = choice[_sent(needed, choice)]
+        chosen, final = self._decoder._dynamic_multimask_via_stability(logits, choice)
+        told = told.amin(dim=1, keepdim=True)
+        told[needed] = final.cpu()
+        passing = self._passing(told)[:, 0]
+        kept = passing[needed].nonzero()[:, 0]
+        prompt = passing.nonzero()[:, 0]
+        return Decoded(chosen[:, 0][_sent(kept, chosen)], prompt, torch.zeros_like(prompt), told)
+
+    def _passing(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores > self._floor if self._floor > 0 else torch.ones_like(scores).bool()
+
+    def _logits(
+        self, needed: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits (Kxkxhxw) of all k masks of the K prompts that are needed."""
+        if self._at_once == 1:
+            done = [self._head(keys[i : i + 1], hyper[i : i + 1]) for i in needed.tolist()]
+        else:
+            chosen = (
+                _sent(part, keys) for part in torch.split(needed, self._at_once) if len(part)
+            )
+            done = [self._head(keys[at], hyper[at]) for at in chosen]
+        if not done:
+            h, w = self._size
+            return hyper.new_empty(0, hyper.shape[1], 4 * h, 4 * w)
+        return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def _sent(index: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+    """Bring an index to another tensor's device, without waiting."""
+    return index.to(beside.device, non_blocking=True)

@@ -1,0 +1,328 @@
+"""The re-ordered decoder against sam2's own modules in float64, stage by stage."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sam2.modeling.sam.mask_decoder import MaskDecoder
+from sam2.modeling.sam.prompt_encoder import PromptEncoder
+from sam2.modeling.sam.transformer import TwoWayTransformer
+
+from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.engine.cross_attention import from_tokens_is_cheaper
+from napari_sam_amg.engine.decoder import Decoder
+from napari_sam_amg.engine.encoder import Features
+from napari_sam_amg.engine.fitting import misfit
+from napari_sam_amg.engine.mask_head import MaskHead
+from napari_sam_amg.engine.prompts_on_image import PromptsOnImage
+from napari_sam_amg.engine.reassociated import Transformer
+from napari_sam_amg.errors import DeviceError
+from napari_sam_amg.models.architecture import ARCHITECTURES, build
+from napari_sam_amg.parameters import AmgParameters
+
+SIDE = 12  # positions along a side of the image
+
+
+def _model(width: int, seed: int = 0, *, depth: int = 2, high_res: bool = True, **extra):
+    """sam2's decoder and prompt encoder with random weights, norms and biases too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        decoder = MaskDecoder(
+            transformer_dim=width,
+            transformer=TwoWayTransformer(depth, width, 8, mlp_dim=256),
+            use_high_res_features=high_res,
+            iou_prediction_use_sigmoid=True,
+            **extra,
+        )
+        prompts = PromptEncoder(width, (SIDE, SIDE), (16 * SIDE, 16 * SIDE), 16)
+        for parameter in itertools.chain(decoder.parameters(), prompts.parameters()):
+            if parameter.ndim == 1:
+                parameter.data.add_(0.3 * torch.randn_like(parameter))
+            elif parameter.ndim == 2:
+                parameter.data.mul_(1.5)  # attention that is not the same everywhere
+    return SimpleNamespace(
+        sam_mask_decoder=decoder.eval(), sam_prompt_encoder=prompts.eval(), image_size=16 * SIDE
+    )
+
+
+def _features(width: int, *, high_res: bool = True) -> Features:
+    generator = torch.Generator().manual_seed(3)
+
+    def random(channels: int, stride: int) -> torch.Tensor:
+        side = 16 // stride * SIDE
+        return torch.randn(1, channels, side, side, generator=generator)
+
+    levels = [random(width // 8, 4), random(width // 4, 8)] if high_res else []
+    return Features(random(width, 16), levels, (16 * SIDE, 16 * SIDE))
+
+
+SCORED = {"pred_obj_scores": True, "pred_obj_scores_mlp": True}
+VARIANTS = {
+    "SAM 2": (256, SCORED),
+    "nuclei-nano": (128, SCORED),
+    "narrow, sam2's order": (64, SCORED),
+    "no object score": (256, {}),
+    "no features of high resolution": (128, {"high_res": False}),
+    "one layer": (128, {"depth": 1}),
+    "three layers": (128, {"depth": 3}),
+    "three layers, narrow": (64, {"depth": 3}),
+}
+
+
+def _stages(model, features: Features, tokens: torch.Tensor, pe: torch.Tensor) -> dict:
+    """What sam2's modules say, in the type of their weights."""
+    decoder, prompts = model.sam_mask_decoder, model.sam_prompt_encoder
+    dtype = decoder.iou_token.weight.dtype
+    count = len(tokens)
+    image = features.embedding + prompts.no_mask_embed.weight[..., None, None]
+    image = image.to(dtype).expand(count, -1, -1, -1)
+    queries, keys = decoder.transformer(
+        image, pe.to(dtype).expand(count, -1, -1, -1), tokens.to(dtype)
+    )
+    own = len(decoder.mask_tokens.weight) + decoder.pred_obj_scores + 1
+    logits, scores, _, _ = decoder(
+        image_embeddings=features.embedding.to(dtype),
+        image_pe=pe.to(dtype),
+        sparse_prompt_embeddings=tokens[:, own:].to(dtype),
+        dense_prompt_embeddings=(image - features.embedding).to(dtype),
+        multimask_output=True,
+        repeat_image=True,
+        high_res_features=[level.to(dtype) for level in features.high_res],
+    )
+    return {"tokens": queries, "keys": keys, "scores": scores, "logits": logits.flatten(0, 1)}
+
+
+def _error(found: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((found.double() - exact).square().mean().sqrt() / exact.std())
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_each_stage_errs_no_more_than_sam2(variant, at_once):
+    width, options = VARIANTS[variant]
+    model = _model(width, **options)
+    assert misfit(model) is None
+    decoder, prompts = model.sam_mask_decoder, model.sam_prompt_encoder
+    features = _features(width, high_res=decoder.use_high_res_features)
+    points = 16 * SIDE * torch.rand(6, 2, generator=torch.Generator().manual_seed(4))
+    sparse, _ = prompts((points[:, None], torch.ones(6, 1, dtype=torch.int)), None, None)
+    own = [decoder.obj_score_token.weight] if decoder.pred_obj_scores else []
+    own = torch.cat([*own, decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([own.expand(6, -1, -1), sparse], dim=1)
+    pe = prompts.get_dense_pe()
+
+    theirs = _stages(model, features, tokens, pe)
+    exact_model = SimpleNamespace(
+        sam_mask_decoder=copy.deepcopy(decoder).double(),
+        sam_prompt_encoder=copy.deepcopy(prompts).double(),
+    )
+    exact = _stages(exact_model, features, tokens, pe)
+
+    image = features.embedding[0].flatten(1).T + prompts.no_mask_embed.weight
+    transformer = Transformer(
+        decoder.transformer, image, pe[0].flatten(1).T, dtype=torch.float32, at_once=at_once
+    )
+    keys = transformer.room(6)
+    ours = {"tokens": transformer(tokens, keys), "keys": keys}
+    answer = PromptsOnImage(model, features, fast=False, floor=0.0, multimask_output=True).ask(
+        points, 6
+    )
+    ours |= {"scores": answer.predicted_iou, "logits": answer.logits}
+    for stage, values in exact.items():
+        assert ours[stage].shape == values.shape
+        assert _error(ours[stage], values) <= 1.5 * _error(theirs[stage], values) + 1e-7, stage
+
+
+@torch.no_grad()
+def test_several_prompts_are_upscaled_at_once_as_one_by_one():
+    model, features = _model(128, **SCORED), _features(128)
+    head = MaskHead(model.sam_mask_decoder, features.high_res, (SIDE, SIDE), dtype=torch.float32)
+    keys, hyper = torch.randn(5, SIDE * SIDE, 128), torch.randn(5, 3, 16)
+    alone = torch.cat([head(keys[i : i + 1], hyper[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(head(keys, hyper), alone)
+
+
+@pytest.mark.parametrize("width", [32, 64, 128, 192, 256])
+@pytest.mark.parametrize("tokens", [7, 8, 12, 40])
+def test_the_order_with_fewer_multiplications_is_taken(width, tokens):
+    attention = _model(256).sam_mask_decoder.transformer.final_attn_token_to_image
+    attention = SimpleNamespace(embedding_dim=width, internal_dim=width // 2, num_heads=8)
+    n, c, d, rows = 4096, width, width // 2, 8 * tokens
+    # Tokens to image: scores and values, each by a projection first, or with the keys directly
+    # and the positions apart.
+    theirs = 2 * n * c * d + 2 * n * tokens * d
+    ours = 2 * rows * n * c + n * tokens * d
+    assert from_tokens_is_cheaper(attention, tokens) == (ours <= theirs)
+
+
+class _Other(torch.nn.Linear):
+    pass
+
+
+def _sub_class(decoder) -> None:
+    decoder.__class__ = type("MaskDecoder", (MaskDecoder,), {})
+
+
+def _adapter(decoder) -> None:
+    attention = decoder.transformer.layers[1].self_attn
+    attention.q_proj = _Other(attention.q_proj.in_features, attention.q_proj.out_features)
+
+
+CHANGES = {
+    "a sub-class": _sub_class,
+    "an adapter": _adapter,
+    "a hook": lambda d: d.transformer.layers[0].mlp.register_forward_hook(lambda *_: None),
+    "a method set on it": lambda d: setattr(d, "predict_masks", d.predict_masks),
+    "compiled": lambda d: d.transformer.compile(),
+    "training": lambda d: d.train(),
+    "another type": lambda d: d.double(),
+    "positions in the first layer": lambda d: setattr(
+        d.transformer.layers[0], "skip_first_layer_pe", False
+    ),
+    "another activation": lambda d: d.output_upscaling.__setitem__(2, torch.nn.Softmax(dim=1)),
+    "convolutions that overlap": lambda d: d.output_upscaling.__setitem__(
+        0, torch.nn.ConvTranspose2d(128, 32, 4, stride=2, padding=1)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_may_compute_something_else_goes_through_sam2(change):
+    model = _model(128, **SCORED)
+    assert misfit(model) is None
+    CHANGES[change](model.sam_mask_decoder)
+    assert misfit(model)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_fits(name):
+    assert misfit(build(ARCHITECTURES[name])) is None
+
+
+def test_a_model_that_does_not_fit_is_run_by_its_own_modules(small, sample_images, caplog):
+    parameters = {"points_per_side": 6, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+    image = sample_images[0][40:200, 250:400]
+    model = copy.deepcopy(small)
+    expected = AutomaticMaskGenerator(model, **parameters).generate(image)
+    assert not caplog.records
+    called = []
+    model.sam_mask_decoder.register_forward_hook(lambda *_: called.append(1))
+    with caplog.at_level("INFO", "napari_sam_amg"):
+        found = AutomaticMaskGenerator(model, **parameters).generate(image)
+    assert [record for record in caplog.messages if "hooks" in record]
+    assert called
+    assert len(expected) == len(found) > 3
+    for a, b in zip(expected, found, strict=True):
+        assert (a["segmentation"] != b["segmentation"]).mean() < 1e-3
+        assert a["predicted_iou"] == pytest.approx(b["predicted_iou"], abs=1e-5)
+
+
+def _decode(model, features, points, *, at_a_time: int, floor: float = 0.0, **parameters):
+    decoder = Decoder(model, features, AmgParameters(**parameters), floor=floor)
+    starts = range(0, len(points), at_a_time)
+    return [decoder.decode(points[start : start + at_a_time]) for start in starts]
+
+
+WAYS = {
+    "three masks": (SCORED, {}),
+    "one mask": (SCORED, {"multimask_output": False}),
+    "one mask, the steadiest": (
+        SCORED | {"dynamic_multimask_via_stability": True},
+        {"multimask_output": False},
+    ),
+    "mask to mask": (SCORED, {"use_m2m": True}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@torch.no_grad()
+def test_a_floor_leaves_out_and_changes_nothing(way):
+    options, parameters = WAYS[way]
+    model, features = _model(128, **options), _features(128)
+    # Steady masks for some prompts and unsteady ones for others.
+    model.sam_mask_decoder.output_hypernetworks_mlps[0].layers[-1].weight.mul_(0.02)
+    points = np.random.default_rng(1).uniform(0, 16 * SIDE, (21, 2)).astype(np.float32)
+    (everything,) = _decode(model, features, points, at_a_time=21, **parameters)
+    scores = everything.predicted_iou
+    assert len(everything.logits) == scores.numel()
+    ordered = scores.flatten().sort().values
+    for rank in (0, len(ordered) // 2, len(ordered) - 1):
+        floor = float(ordered[rank])
+        (found,) = _decode(model, features, points, at_a_time=21, floor=floor, **parameters)
+        passing = scores > floor
+        assert torch.equal(torch.stack([found.prompt, found.mask]), passing.nonzero().T)
+        assert torch.equal(found.logits, everything.logits[passing.flatten()])
+        assert torch.equal(found.predicted_iou[passing], scores[passing])
+        assert not (found.predicted_iou > floor)[~passing].any()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("width", [64, 128, 256])
+@torch.no_grad()
+def test_how_many_come_together_does_not_change_a_bit(way, width):
+    options, parameters = WAYS[way]
+    model, features = _model(width, **options), _features(width)
+    points = np.random.default_rng(2).uniform(0, 16 * SIDE, (21, 2)).astype(np.float32)
+    (together,) = _decode(model, features, points, at_a_time=21, floor=0.4, **parameters)
+    parts = _decode(model, features, points, at_a_time=5, floor=0.4, **parameters)
+    assert len(together.logits) > 3
+    assert torch.equal(together.logits, torch.cat([part.logits for part in parts]))
+    found = torch.cat([part.predicted_iou for part in parts])
+    assert torch.equal(together.predicted_iou, found)
+
+
+@torch.no_grad()
+def test_too_little_memory_takes_smaller_groups(monkeypatch):
+    model, features = _model(128, **SCORED), _features(128)
+    points = np.random.default_rng(2).uniform(0, 16 * SIDE, (21, 2)).astype(np.float32)
+    (expected,) = _decode(model, features, points, at_a_time=21)
+    original, sizes = Transformer.__call__, []
+
+    def limited(self, tokens, room):
+        sizes.append(len(tokens))
+        if len(tokens) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(self, tokens, room)
+
+    monkeypatch.setattr(Transformer, "__call__", limited)
+    (found,) = _decode(model, features, points, at_a_time=21)
+    assert max(sizes) > 2
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found.prompt, expected.prompt)
+
+    def never(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Transformer, "__call__", never)
+    with pytest.raises(DeviceError, match="too little memory"):
+        _decode(model, features, points, at_a_time=21)
+
+
+@torch.no_grad()
+def test_low_precision_is_nearer_than_sam2_in_it():
+    model, features = _model(256, **SCORED), _features(256)
+    points = 16 * SIDE * torch.rand(8, 2, generator=torch.Generator().manual_seed(4))
+    answers = {
+        fast: PromptsOnImage(model, features, fast=fast, floor=0.0, multimask_output=True).ask(
+            points, 8
+        )
+        for fast in (False, True)
+    }
+    other = Decoder(model, features, AmgParameters(), fast=True)
+    model.sam_mask_decoder.register_forward_hook(lambda *_: None)
+    theirs = Decoder(model, features, AmgParameters(), fast=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = other.decode(points.numpy())
+        theirs = theirs.decode(points.numpy())
+    assert found.logits.dtype == found.predicted_iou.dtype == torch.float32
+    exact = answers[False]
+    torch.testing.assert_close(found.logits, answers[True].logits)
+    for name in ("logits", "predicted_iou"):
+        goal = getattr(exact, name).double()
+        assert _error(getattr(found, name), goal) <= _error(getattr(theirs, name), goal)
