@@ -18,7 +18,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from napari_sam_amg.models.architecture import ARCHITECTURES, build
+from napari_sam_amg.models.architecture import ARCHITECTURES, build, has_object_head
 from napari_sam_amg.models.profiles import InputProfile
 from napari_sam_amg.parameters import AmgParameters
 
@@ -100,7 +100,7 @@ def export(
     dict
         The card.
     """
-    build(ARCHITECTURES[NAME]).load_state_dict(weights)
+    build(ARCHITECTURES[NAME], object_head=has_object_head(weights)).load_state_dict(weights)
     AmgParameters(**recommended)
     InputProfile.from_json(profile)
     data = safetensors.torch.save(compress(weights), metadata={"architecture": NAME})

@@ -12,7 +12,6 @@ from batches import CELL, WAVELENGTHS, centre_phases
 from initialise import initialise
 from losses import mask_iou, mask_losses
 from napari_sam_amg.models.architecture import ARCHITECTURES, build
-from napari_sam_amg.models.object_head import ObjectHead
 
 if TYPE_CHECKING:
     from batches import Batch
@@ -31,9 +30,8 @@ class Trainee(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = build(ARCHITECTURES["nuclei-nano"])
+        self.model = build(ARCHITECTURES["nuclei-nano"], object_head=True)
         width = self.model.hidden_dim
-        self.model.object_head = ObjectHead(width)
         self.dense_head = nn.Sequential(
             nn.Conv2d(width, 64, 1), nn.GELU(), nn.Conv2d(64, 1 + PHASES, 1)
         )

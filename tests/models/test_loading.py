@@ -104,6 +104,28 @@ def test_a_named_architecture_is_used_and_checked(tmp_path, nano_weights):
         load_model(path, device="cpu", architecture="hiera")
 
 
+def test_an_object_head_is_optional_but_whole(tmp_path):
+    made = build(ARCHITECTURES["nuclei-nano"], object_head=True)
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(made.state_dict(), path)
+    loaded = load_model(path, device="cpu")
+    assert _same(loaded, made.state_dict())
+    finest = torch.rand(2, 128, 8, 6, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        answer = loaded.object_head(finest)
+        assert torch.equal(answer, made.object_head(finest))
+    assert answer.shape == (2, 2, 8, 6)
+
+    plain = build(ARCHITECTURES["nuclei-nano"]).state_dict()
+    safetensors.torch.save_file(plain, path)
+    assert not hasattr(load_model(path, device="cpu"), "object_head")
+    safetensors.torch.save_file(
+        plain | {"object_head.layers.0.bias": torch.zeros(32)}, tmp_path / "part.safetensors"
+    )
+    with pytest.raises(ModelError, match=r"lacks object_head\.layers\.0\.weight"):
+        load_model(tmp_path / "part.safetensors", device="cpu")
+
+
 def test_links_to_models_are_followed(tmp_path, nano_weights):
     (tmp_path / "elsewhere").mkdir()
     torch.save(nano_weights, tmp_path / "elsewhere" / "a.pt")

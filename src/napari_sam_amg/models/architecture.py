@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sam2.modeling.sam2_base import SAM2Base
+
+_OBJECT_HEAD = "object_head."
+"""What the names of its tensors in a checkpoint begin with."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,12 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build(architecture: Architecture) -> SAM2Base:
+def has_object_head(names: Iterable[str]) -> bool:
+    """Tell from the names of a checkpoint's tensors whether it has an `ObjectHead`."""
+    return any(name.startswith(_OBJECT_HEAD) for name in names)
+
+
+def build(architecture: Architecture, *, object_head: bool = False) -> SAM2Base:
     """Build an untrained model, in eval mode on the CPU.
 
     Parameters
@@ -112,6 +122,8 @@ def build(architecture: Architecture) -> SAM2Base:
     architecture : Architecture
         Which model to build; `dataclasses.replace` makes variants, such as a smaller
         ``image_size`` for tests.
+    object_head : bool
+        Whether the model gets an `ObjectHead`, as ``object_head``, which sam2's have not.
 
     Returns
     -------
@@ -121,7 +133,12 @@ def build(architecture: Architecture) -> SAM2Base:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        return _build(architecture).eval()
+        model = _build(architecture)
+        if object_head:
+            from napari_sam_amg.models.object_head import ObjectHead
+
+            model.object_head = ObjectHead(architecture.d_model)
+        return model.eval()
 
 
 def _build(a: Architecture) -> SAM2Base:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam_amg.errors import DeviceError, ModelError
-from napari_sam_amg.models.architecture import ARCHITECTURES, Architecture, build
+from napari_sam_amg.models.architecture import (
+    ARCHITECTURES,
+    Architecture,
+    build,
+    has_object_head,
+)
 from napari_sam_amg.models.checkpoint import open_regular, read_checkpoint
 from napari_sam_amg.models.devices import choose_device
 from napari_sam_amg.models.download import fetch
@@ -159,7 +164,7 @@ def _assemble(weights: dict[str, torch.Tensor], architecture: Architecture, name
     import torch
 
     with _building, usual_defaults():
-        model = build(architecture)
+        model = build(architecture, object_head=has_object_head(weights))
     slots = model.state_dict()
     check_fit(
         {key: tuple(value.shape) for key, value in weights.items()},

@@ -11,9 +11,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-PREFIX = "object_head."
-"""What the names of its tensors in a checkpoint begin with."""
-
 _WIDTH = 32
 
 
