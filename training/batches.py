@@ -86,6 +86,7 @@ class Images:
         self._pixels, self._labels = pixels.to(device), labels.to(device)
         self._touching = touching.to(device)
         self._sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
+        self._block = torch.tensor([width, height], dtype=torch.float32, device=device)
         # Up to the canvas an image is stretched to it, larger ones are cut into tiles of it.
         small = self._sizes.amax(1, keepdim=True) <= CANVAS
         self._zoom = torch.where(small, CANVAS / self._sizes, torch.ones_like(self._sizes))
@@ -109,11 +110,8 @@ class Images:
         odd = turn.remainder(2)
         within = torch.where(odd > 0, sizes - within, within)
         within = torch.minimum(within.clamp(min=0.5), sizes - 0.5)
-        block = torch.tensor(
-            [self._labels.shape[2], self._labels.shape[1]], device=within.device
-        ).float()
         images = F.grid_sample(
-            self._pixels[chosen].float(), within / block * 2 - 1, align_corners=False
+            self._pixels[chosen].float(), within / self._block * 2 - 1, align_corners=False
         )
         column, row = within.long().unbind(-1)
         labels = self._labels[chosen.view(-1, 1, 1), row, column].long()

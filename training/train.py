@@ -212,12 +212,14 @@ def main() -> None:
         run.steps = int(state["step"])
         log.info("resumed at step %d", run.steps)
 
-    images, weights = Images(training, device), drawing_weights(training).to(device)
+    images = Images(training, device)
+    drawn = drawing_weights(training).cumsum(0).to(device)
     held = Images(held_out, device) if held_out else None
     canvas = trainee.model.image_size
 
     def one_step(size: int = canvas, count: int = arguments.batch) -> dict[str, torch.Tensor]:
-        chosen = torch.multinomial(weights, count, replacement=True)
+        place = torch.rand(count, device=device) * drawn[-1]
+        chosen = torch.searchsorted(drawn, place).clamp(max=len(drawn) - 1)
         batch = make_batch(images, chosen, size, arguments.prompts)
         terms = trainee.losses(batch, autocast=arguments.autocast)
         loss = torch.stack([v for k, v in terms.items() if k != "best_iou"]).sum()
