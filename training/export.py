@@ -111,6 +111,7 @@ def export(
         "architecture": NAME,
         "sha256": hashlib.sha256(data).hexdigest(),
         "size_bytes": len(data),
+        "object_head": has_object_head(weights),
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "profile": profile,
         "recommended": recommended,

@@ -27,6 +27,7 @@ OverlapRule = Literal["smallest_on_top", "best_score_on_top", "largest_on_top", 
 Group = Literal[
     "objects", "points", "crops", "quality", "overlap", "size", "advanced", "slices", "tracks"
 ]
+Prompts = Literal["grid", "objects"]
 PointGrid = tuple[tuple[float, float], ...]
 
 
@@ -87,9 +88,10 @@ class AmgParameters(ParameterSet):
     """What to find, and what to keep of it.
 
     The first sixteen have the names, defaults and meaning of sam2 1.1.0's
-    ``SAM2AutomaticMaskGenerator``; the next four act on finished masks, and the last four say
-    at which size the model sees the image. Those are None here, which is sam2's way: the image is
-    stretched to the model's input as a whole. `napari_sam_amg.sizes.resolved` fills them in.
+    ``SAM2AutomaticMaskGenerator``; the next four act on finished masks, the next four say
+    at which size the model sees the image, and the last two where it is asked. Sizes are None
+    here, which is sam2's way: the image is stretched to the model's input as a whole.
+    `napari_sam_amg.sizes.resolved` fills them in.
 
     Raises
     ------
@@ -308,6 +310,24 @@ class AmgParameters(ParameterSet):
         ge=0,
         le=16384,
     )
+    prompts: Prompts = parameter(
+        "grid",
+        "points",
+        "Ask the model",
+        "Where the model is asked for masks: at a regular grid of points, as sam2 does it, or "
+        "where the model itself sees objects. That takes far fewer points, and small objects are "
+        "not missed between them; only models that have learned to say where objects are can "
+        "do it.",
+    )
+    object_score_thresh: _Float = parameter(
+        0.25,
+        "points",
+        "Object threshold",
+        "Where the model is asked at the objects it sees: how sure it must be of an object's "
+        "centre. Lower it when objects are missed; a point too many costs little.",
+        ge=0.0,
+        le=1.0,
+    )
 
     def __init__(self, **values: Any) -> None:
         if values.get("point_grids") is not None and "points_per_side" not in values:
@@ -331,6 +351,10 @@ class AmgParameters(ParameterSet):
                 )
         if self.point_grids is not None:
             _check_grids(self.point_grids, self.crop_n_layers)
+            if self.prompts == "objects":
+                raise ValueError(
+                    "point_grids and prompts='objects' both say where to ask: give one of them"
+                )
         if None not in (self.min_area, self.max_area) and self.min_area > self.max_area:  # type: ignore[operator]
             raise ValueError(
                 f"min_area={self.min_area} is larger than max_area={self.max_area}: "

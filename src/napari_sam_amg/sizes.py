@@ -30,16 +30,16 @@ _UNTRAINED = 16
 input: twice the spacing of sam2's default grid."""
 
 _GEOMETRY = ("points_per_side", "point_grids", "crop_n_layers")
-"""Parameters of sam2's that say where to look in the image as a whole."""
+"""Parameters of sam2's that say where to look in the image as a whole, at a grid of points."""
 
 
 def resolved(info: ModelInfo, given: Mapping[str, Any], image_size: int) -> AmgParameters:
     """Fill in what was not given: by the objects' diameter, then by the model's recommendation.
 
-    Without a diameter, a scale or a tile size, a model whose trained diameter is known sees
-    objects of it as they are (scale 1): images larger than its input are tiled. That is not so
-    where the call says in sam2's words where to look (points, point grids or crop layers): then
-    they mean what they mean there.
+    Without a diameter, a scale or a tile size, a model whose trained diameter is known cuts
+    images into tiles of the size that it recommends, or else of its input (scale 1). That is not
+    so where the call says in sam2's words where to look (points, point grids or crop layers):
+    then they mean what they mean there.
 
     Parameters
     ----------
@@ -53,16 +53,27 @@ def resolved(info: ModelInfo, given: Mapping[str, Any], image_size: int) -> AmgP
     Raises
     ------
     ParameterError
-        If a value is wrong, or a tile does not fit into the model's input.
+        If a value is wrong, a tile does not fit into the model's input, or the model is to say
+        where objects are and cannot.
     """
     AmgParameters(**given)
     recommended = dict(info.recommended)
+    tile = {"tile_size": recommended.pop("tile_size", None)}
     sized = any(given.get(n) is not None for n in ("object_diameter", "scale", "tile_size"))
-    if sized or (info.profile.object_diameter and not any(n in given for n in _GEOMETRY)):
-        recommended |= derived(given, info.profile.object_diameter, image_size)
+    as_sam2 = any(n in given for n in _GEOMETRY)
+    if sized or (info.profile.object_diameter and not as_sam2):
+        leading = given if sized else tile
+        recommended |= derived(leading, info.profile.object_diameter, image_size)
+    if as_sam2:
+        recommended.pop("prompts", None)
     if given.get("point_grids") is not None:
         recommended.pop("points_per_side", None)
     parameters = AmgParameters(**{**recommended, **given})
+    if parameters.prompts == "objects" and not info.object_head:
+        raise ParameterError(
+            f"prompts='objects': the model {info.name} has not learned to say where objects are; "
+            "use prompts='grid', or a model that has, such as nuclei-nano"
+        )
     if parameters.crop_n_layers and (parameters.object_diameter or parameters.scale):
         raise ParameterError(
             f"crop_n_layers={parameters.crop_n_layers} looks at the whole image, as sam2 does, "

@@ -95,4 +95,5 @@ def _info_of(model: SAM2Base) -> ModelInfo:
         profile=InputProfile(),
         recommended={},
         notes="",
+        object_head=hasattr(model, "object_head"),
     )

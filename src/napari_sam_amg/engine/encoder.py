@@ -39,16 +39,22 @@ class Features:
     frame : tuple of int
         Height and width in crop pixels that the encoder's square stands for: the crop's
         own, or the padded square's.
+    objects : Tensor, 2xhxw, or None
+        What the model's object head says (`ObjectHead`); None for models without one.
     """
 
     embedding: torch.Tensor
     high_res: list[torch.Tensor]
     frame: tuple[int, int]
+    objects: torch.Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of the tensors in bytes."""
-        return sum(t.numel() * t.element_size() for t in (self.embedding, *self.high_res))
+        tensors = [self.embedding, *self.high_res]
+        if self.objects is not None:
+            tensors.append(self.objects)
+        return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def model_input(
@@ -107,12 +113,33 @@ def encode(
     """Run the image encoder on one crop (uint8, HxWx3); `frame` as for `model_input`."""
     tensor, frame = model_input(rgb, model.image_size, resizing, frame)
     weight = next(model.parameters())
-    levels = model.forward_image(tensor.to(weight.device, weight.dtype))["backbone_fpn"]
+    seen: list[torch.Tensor] = []
+    with _finest_level(model, seen):
+        levels = model.forward_image(tensor.to(weight.device, weight.dtype))["backbone_fpn"]
     levels = levels[-model.num_feature_levels :]
     embedding = levels[-1]
     if model.directly_add_no_mem_embed:
         embedding = embedding + model.no_mem_embed.reshape(1, -1, 1, 1)
-    return Features(embedding, list(levels[:-1]), frame)
+    objects = model.object_head(seen[0])[0].float() if seen else None
+    return Features(embedding, list(levels[:-1]), frame, objects)
+
+
+@contextlib.contextmanager
+def _finest_level(model: SAM2Base, seen: list[torch.Tensor]) -> Iterator[None]:
+    """Catch what the object head reads, if there is one: `forward_image` projects it away."""
+    if not hasattr(model, "object_head"):
+        yield
+        return
+
+    owner = threading.get_ident()
+
+    def catch(_: object, __: object, output: dict[str, list[torch.Tensor]]) -> None:
+        if threading.get_ident() == owner:
+            seen.append(output["backbone_fpn"][0])
+
+    with contextlib.ExitStack() as hooks:
+        hooks.callback(model.image_encoder.register_forward_hook(catch).remove)
+        yield
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -418,9 +419,11 @@ class AutomaticMaskGenerator:
             self._decode,
         )
         stages = run.stages(calls)
-        for done in range(1, run.total):
+        for done in itertools.count(1):
             with undisturbed(self.device, fast=fast):
-                stage = next(stages)
+                stage = next(stages, None)
+            if stage is None:
+                break
             yield Step(done, run.total, stage, None, result)
         finished = result()
         yield Step(run.total, run.total, "select", finished, lambda: finished)

@@ -33,11 +33,14 @@ class Crop:
     frame : tuple of int, optional
         Height and width in image pixels that the model's square shows, at least the crop's;
         the rest mirrors the crop. By default, the model's own profile says.
+    core : tuple of int, optional
+        As `box`: the part that its points lie in; all of it by default.
     """
 
     box: Box
     layer: int
     frame: tuple[int, int] | None = None
+    core: Box | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,6 +53,13 @@ class Crop:
         """Left, top, width, height in pixels."""
         height, width = self.size
         return self.box[0], self.box[1], width, height
+
+
+def within(points: npt.NDArray[np.floating], box: Box) -> npt.NDArray[np.bool_]:
+    """Tell which points (Nx2, (x, y)) lie in a box whose right and lower sides are outside."""
+    x, y = points.T
+    inside: npt.NDArray[np.bool_] = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
+    return inside
 
 
 def point_grid(per_side: int) -> npt.NDArray[np.float64]:
@@ -79,7 +89,12 @@ def points_in(crop: Crop, grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float
 
 
 def layer_grids(parameters: AmgParameters) -> list[npt.NDArray[np.float64]]:
-    """Return the points (Nx2, shares of width and height) of the image and each layer."""
+    """Return the points (Nx2, shares of width and height) of the image and each layer.
+
+    None where the model says where objects are.
+    """
+    if parameters.prompts == "objects":
+        return [np.empty((0, 2))] * (parameters.crop_n_layers + 1)
     if parameters.point_grids is not None:
         return [np.asarray(grid, dtype=np.float64) for grid in parameters.point_grids]
     side = parameters.points_per_side

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam_amg.engine.grid import Box, Crop, crops, layer_grids
+from napari_sam_amg.engine.grid import Box, Crop, crops, layer_grids, within
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ class Region:
         inside as otherwise in the whole image; more than one a pixel are not laid. In tiles
         points lie as in those of a whole image.
 
+        Where the model says where objects are, there are none: `holds` tells which of those
+        are wanted.
+
         Returns
         -------
         crops : list of Crop
@@ -114,6 +117,8 @@ class Region:
         skipped : int
             As `grid.crops`.
         """
+        if parameters.prompts == "objects":
+            return self._seen(parameters, tiling)
         if tiling is not None:
             tiles = [(c, self._inside(p, c.box)) for c, p in tiling.prompts(self.window, self.box)]
             return *self._laid(tiles), 0
@@ -133,6 +138,29 @@ class Region:
                 laid = self._grid(len(grid) * 4**crop.layer)
             placed.append((moved, self._inside(laid, moved.box)))
         return *self._laid(placed), skipped
+
+    def _seen(
+        self, parameters: AmgParameters, tiling: Tiling | None
+    ) -> tuple[list[Crop], list[Points], int]:
+        """Return the crops that show some of the region, without points."""
+        skipped = 0
+        if tiling is not None:
+            found = [crop for crop, _ in tiling.prompts(self.window)]
+        else:
+            x0, y0, x1, y1 = self.window
+            found, skipped = crops((y1 - y0, x1 - x0), parameters)
+            found = [
+                Crop((c.box[0] + x0, c.box[1] + y0, c.box[2] + x0, c.box[3] + y0), c.layer)
+                for c in found
+            ]
+        left, top = self.box[:2]
+        kept = []
+        for crop in found:
+            a, b, c, d = crop.core or crop.box
+            rows, columns = slice(max(0, b - top), d - top), slice(max(0, a - left), c - left)
+            if min(c - left, d - top) > 0 and self.mask[rows, columns].any():
+                kept.append(crop)
+        return kept, [np.empty((0, 2), dtype=np.float32) for _ in kept], skipped
 
     def _laid(
         self, placed: list[tuple[Crop, npt.NDArray[np.float64]]]
@@ -163,14 +191,17 @@ class Region:
 
     def _inside(self, points: npt.NDArray[np.float64], crop: Box) -> npt.NDArray[np.float64]:
         """Keep the points within a crop that lie on the region's pixels."""
-        within = ((points >= crop[:2]) & (points < crop[2:])).all(axis=1)
-        points = points[within]
+        kept: npt.NDArray[np.float64] = points[within(points, crop) & self.holds(points)]
+        return kept
+
+    def holds(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Tell which points, (x, y) in pixels of the whole image, lie on the region's pixels."""
         column, row = (np.floor(points).astype(np.int64) - self.box[:2]).T
         height, width = self.mask.shape
-        there = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        there: npt.NDArray[np.bool_] = (column >= 0) & (row >= 0) & (column < width)
+        there &= row < height
         there[there] = self.mask[row[there], column[there]]
-        kept: npt.NDArray[np.float64] = points[there]
-        return kept
+        return there
 
     def _innermost(self) -> npt.NDArray[np.float64]:
         """Return the centre of the pixel that is farthest from the region's edge, 1x2."""

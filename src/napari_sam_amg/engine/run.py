@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.engine.chunks import Chunk, packed, tidied, together
-from napari_sam_amg.engine.grid import crops, layer_grids, points_in
+from napari_sam_amg.engine.grid import Crop, crops, layer_grids, points_in, within
+from napari_sam_amg.engine.objects import object_points
 from napari_sam_amg.engine.scoring import Cut, Scorer
 from napari_sam_amg.engine.tiles import Tile, tile_rows
 from napari_sam_amg.engine.tiling import Tiling
@@ -36,7 +37,8 @@ class Step(Generic[Result]):
     Attributes
     ----------
     done, total : int
-        Steps finished and steps in all; `done` grows by one from step to step.
+        Steps finished and steps in all; `done` grows by one from step to step. Where the model
+        says where objects are, `total` is an estimate until all crops are encoded.
     stage : str
         What was just finished: "encode", "decode" or "select".
     result : Masks or Proposals or None
@@ -110,6 +112,7 @@ class Run:
         self._parameters = parameters
         self._cut = cut
         self._provenance = provenance
+        self._region = region
         self._shape = (rgb.shape[0], rgb.shape[1]) if region is None else region.shape
         self._origin = (0, 0) if region is None else region.window[:2]
         if tile is not None:
@@ -120,8 +123,15 @@ class Run:
         # A chunk is added whole, and a tile's chunks are replaced at once, so that `partial`
         # may be called from another thread.
         self._found: list[Chunk] = []
-        chunks = sum(math.ceil(len(p) / parameters.points_per_batch) for p in self._points)
-        self.total = len(self._crops) + chunks + 1
+        batch = parameters.points_per_batch
+        self._chunks = [math.ceil(len(p) / batch) for p in self._points]
+        if parameters.prompts == "objects":
+            self._chunks = [1] * len(self._crops)  # until the model has said where they are
+
+    @property
+    def total(self) -> int:
+        """How many stages there are, and one more for the selection."""
+        return len(self._crops) + sum(self._chunks) + 1
 
     @property
     def floor(self) -> float:
@@ -157,6 +167,10 @@ class Run:
             pixels = self._rgb[y0 - top : y1 - top, x0 - left : x1 - left]
             features = calls.encode(pixels, crop.frame)
             decoder = calls.decoder(features)
+            if self._parameters.prompts == "objects":
+                points = self._seen(features, crop)
+                self._chunks[index] = math.ceil(len(points) / batch)
+            self._provenance["prompts"] = self._provenance.get("prompts", 0) + len(points)
             yield "encode"
             scorer: Scorer | None = None
             before = len(self._found)
@@ -184,6 +198,15 @@ class Run:
                     tile = tidied(self._found[before:], crop, self._seam)
                     self._found = [*self._found[:before], tile]
                 yield "decode"
+
+    def _seen(self, features: Features, crop: Crop) -> npt.NDArray[np.float32]:
+        """Return where the model sees objects that are this crop's to find."""
+        points = object_points(features, crop.size, self._parameters.object_score_thresh)
+        places = points + np.array(crop.box[:2])
+        wanted = within(places, crop.core or crop.box)
+        if self._region is not None:
+            wanted &= self._region.holds(places)
+        return points[wanted]
 
     def _add(self, chunk: Chunk) -> None:
         if self._lasting:

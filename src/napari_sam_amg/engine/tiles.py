@@ -31,7 +31,8 @@ class Tile:
     crop : Crop
         The part that the model sees, in pixels of the image.
     points : ndarray, float32, Nx2
-        (x, y) in pixels of the crop; at least one.
+        (x, y) in pixels of the crop; at least one, but where the model says where objects are
+        there is none.
     seam : int or None
         How near to an edge of the tile a mask counts as cut off, in pixels; None for an image
         that is seen as a whole.
@@ -51,7 +52,7 @@ class Tile:
 
 
 def tile_rows(shape: tuple[int, int], tiling: Tiling) -> Iterator[list[Tile]]:
-    """Yield the tiles of an image, without those that have no points, row by row.
+    """Yield the tiles of an image, without those in which the model is not asked, row by row.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def tile_rows(shape: tuple[int, int], tiling: Tiling) -> Iterator[list[Tile]]:
     for _, row in itertools.groupby(laid, lambda tile: tile[0].box[1]):
         tiles = []
         for crop, points in row:
-            if len(points):
+            if len(points) or tiling.parameters.prompts == "objects":
                 own = (points - crop.box[:2]).astype(np.float32)
                 tiles.append(Tile(number, shape, crop, own, tiling.seam))
                 number += 1

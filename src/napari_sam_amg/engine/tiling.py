@@ -108,11 +108,13 @@ class Tiling:
         Crop
             In pixels of the image.
         ndarray, float64, Nx2
-            (x, y) in pixels of the image; none lies in two tiles.
+            (x, y) in pixels of the image; none lies in two tiles. Without any where the model
+            says where objects are: those in the crop's core are the tile's.
         """
         x0, y0, x1, y1 = area
         columns, rows = self._along(x0, x1), self._along(y0, y1)
         own = self.parameters.point_grids
+        asked = self.parameters.prompts == "objects"
         if own is not None:
             left, top, right, bottom = own_area or area
             points = np.asarray(own[0], dtype=np.float64) * [right - left, bottom - top]
@@ -122,7 +124,9 @@ class Tiling:
         for (top, bottom, first, last), (left, right, begin, end) in itertools.product(
             rows, columns
         ):
-            if own is not None:
+            if asked:
+                here = np.empty((0, 2))
+            elif own is not None:
                 x, y = points.T
                 # Points on the far border of the area belong to the last tile.
                 inside = (x >= begin) & ((x < end) | (end == x1))
@@ -132,7 +136,8 @@ class Tiling:
                 x = across[(across >= begin) & (across < end)]
                 y = down[(down >= first) & (down < last)]
                 here = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-            yield Crop((left, top, right, bottom), 0, (self.frame, self.frame)), here
+            core = (begin, first, end, last)
+            yield Crop((left, top, right, bottom), 0, (self.frame, self.frame), core), here
 
     def _along(self, low: int, high: int) -> list[tuple[int, int, int, int]]:
         """Cut a side: begin and end of each tile, and of its core."""

@@ -155,6 +155,7 @@ def _from_path(path: Path, named: str | None) -> LoadedModel:
         size_bytes=checkpoint.size_bytes,
         profile=model_info(EMBEDDED).profile if embedded else InputProfile(),
         notes="Runs with sam2's default parameters: a fine-tuned model may want others.",
+        object_head=has_object_head(weights),
     )
     return LoadedModel(_assemble(weights, architecture, str(path)), info)
 

@@ -94,6 +94,8 @@ class ModelInfo:
         does not name keeps sam2's default.
     notes : str
         What a user should know before trusting a result.
+    object_head : bool
+        Whether it can say where objects are, for ``prompts="objects"``.
     """
 
     name: str
@@ -106,3 +108,4 @@ class ModelInfo:
     profile: InputProfile = field(default_factory=InputProfile)
     recommended: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
+    object_head: bool = False

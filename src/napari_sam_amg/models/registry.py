@@ -86,6 +86,7 @@ def _embedded() -> ModelInfo:
         profile=InputProfile.from_json(card["profile"]),
         recommended=card["recommended"],
         notes=card["notes"],
+        object_head=card["object_head"],
     )
 
 

@@ -25,6 +25,7 @@ _SLIDERS = (
     "crop_nms_thresh",
     "crop_overlap_ratio",
     "min_overlap",
+    "object_score_thresh",
 )
 
 CHOICES = {
@@ -35,6 +36,8 @@ CHOICES = {
     "binary_mask": "images",
     "uncompressed_rle": "run lengths",
     "coco_rle": "COCO run lengths",
+    "grid": "at a grid of points",
+    "objects": "where it sees objects",
     "interpolate": "by interpolation",
     "leave_open": "not at all",
 }
