@@ -43,14 +43,16 @@ GROUPS = {
 PRESETS: dict[str, dict[str, Any]] = {
     "as recommended": {},
     "few, large objects": {
+        "prompts": "grid",
         "points_per_side": 12,
         "crop_n_layers": 0,
         "scale": None,
         "tile_size": None,  # an object may be larger than a tile
         "tile_halo": None,
     },
-    "many, small objects": {"points_per_side": 48, "crop_n_layers": 0},
+    "many, small objects": {"prompts": "grid", "points_per_side": 48, "crop_n_layers": 0},
     "everything": {
+        "prompts": "grid",
         "points_per_side": 48,
         "pred_iou_thresh": 0.0,
         "stability_score_thresh": 0.0,

@@ -24,6 +24,8 @@ LIVE = (*SELECT_PARAMETERS, "overlap")
 _LEADING = ("object_diameter", "scale", "tile_size")
 _FOLLOWING = ("scale", "tile_size", "tile_halo", "points_per_side", "min_area", "max_area")
 
+_OF_GRID = ("points_per_side", "crop_n_points_downscale_factor", "point_grids")
+
 
 class Settings:
     """The parameters in the form of a `Panel`.
@@ -156,6 +158,8 @@ class Settings:
 
     def _model_changed(self, value: object = None) -> None:
         self._show_model()
+        if not self._panel.fields["prompts"].enabled:
+            self.touched.discard("prompts")  # the new model cannot do it
         wanted = self._wanted()
         with contextlib.suppress(ParameterError):  # half typed
             wanted |= self._sized()
@@ -167,6 +171,15 @@ class Settings:
         info = None if name == CUSTOM else model_info(name)
         text = f"{info.description} {info.notes}" if info else "A SAM 2 checkpoint of your own."
         self._panel.model.tooltip = f"<qt>{text}</qt>"
+        self._panel.fields["prompts"].enabled = info is None or info.object_head
+        self._show_asked()
+
+    def _show_asked(self) -> None:
+        """Enable what says where the model is asked: a grid's points, or a threshold."""
+        objects = self._panel.fields["prompts"].value == "objects"
+        for name in _OF_GRID:
+            self._panel.fields[name].enabled = not objects
+        self._panel.fields["object_score_thresh"].enabled = objects
 
     def _preset_changed(self, preset: str) -> None:
         self.touched.clear()
@@ -179,6 +192,8 @@ class Settings:
         self._changed(True)
 
     def _field_changed(self, name: str) -> None:
+        if name == "prompts":
+            self._show_asked()
         if not self._setting:
             self.touched.add(name)
             if name in _LEADING:
