@@ -48,6 +48,7 @@ def compute_as_several(model: SAM2Base) -> None:
     # These two of the decoder's are applied to the image, once.
     parts = [
         model.image_encoder,
+        getattr(model, "object_head", None),
         *(getattr(decoder, name, None) for name in ("conv_s0", "conv_s1")),
     ]
     for part in filter(None, parts):

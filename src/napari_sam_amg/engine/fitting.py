@@ -41,12 +41,18 @@ def misfit(model: SAM2Base) -> str | None:
     known = _known()
     for part in (decoder, prompts):
         for name, module in part.named_modules():
+            if name in _OF_THE_IMAGE:
+                continue
             where = f"{type(part).__name__}.{name}".rstrip(".")
             if type(module) not in known:
                 return f"{where} is a {type(module).__name__}"
             if _changed(module):
                 return f"{where} was changed, compiled or has hooks"
     return _misfit_of_parts(decoder)
+
+
+_OF_THE_IMAGE = ("conv_s0", "conv_s1")
+"""Parts of the decoder that are applied to the image as it is encoded, by sam2 itself."""
 
 
 def _known() -> set[type[nn.Module]]:
