@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TIMEOUT = 120_000
-FEW = {"points_per_side": 8, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2}
+FEW = {
+    "prompts": "grid",
+    "points_per_side": 14,
+    "pred_iou_thresh": 0.2,
+    "stability_score_thresh": 0.2,
+}
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,12 @@ from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.errors import DeviceError, RunError, SamAmgError
 from napari_sam_amg.plugin.widget import AmgWidget
 
-FEW = {"points_per_side": 8, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+FEW = {
+    "prompts": "grid",
+    "points_per_side": 8,
+    "pred_iou_thresh": 0.0,
+    "stability_score_thresh": 0.0,
+}
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ STAGES = {
         RuntimeError,
         "asking the model",
     ),
-    "the masks": ("napari_sam_amg.engine.run.candidates", RuntimeError, "asking the model"),
+    "the masks": ("napari_sam_amg.engine.run.Scorer", RuntimeError, "asking the model"),
     "the table": ("napari_sam_amg.engine.run.MaskTable", MemoryError, "selecting masks"),
     "the candidates": ("napari_sam_amg.engine.run.Proposals", MemoryError, "selecting masks"),
     "the label image": (

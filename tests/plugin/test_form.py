@@ -37,6 +37,8 @@ VALUES = {
     "scale": (None, 0.5, 2.0),
     "tile_size": (None, 256),
     "tile_halo": (None, 0, 60),
+    "prompts": ("grid", "objects"),
+    "object_score_thresh": (0.25, 0.0, 0.9),
 }
 
 

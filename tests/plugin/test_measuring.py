@@ -33,7 +33,7 @@ def test_the_button(measured, viewer):
     widget, press = measured
     said = press()
     layer, count = widget.labels_layer, len(widget.labels_layer.features) - 1
-    assert count > 2
+    assert count > 1
     assert said.startswith(f"{count} masks measured in cells")
     table = layer.features
     image = viewer.layers["cells"].data

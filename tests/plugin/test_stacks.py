@@ -79,7 +79,7 @@ def _rows(volume) -> list[list[tuple[int, int]]]:
 def test_slices_are_those_of_the_engine(widget, wait, sample_images) -> None:
     """The window's objects are what a script gets from the same slices and settings."""
     viewer = widget.viewer
-    image = sample_images[0][:160, :200]
+    image = sample_images[0][340:500, 340:540]
     stack = np.stack([image, np.roll(image, 3, axis=1), np.roll(image, 6, axis=1)])
     layer = viewer.add_image(
         stack,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_sam_amg.errors import ParameterError, ReadError
+from napari_sam_amg.models.registry import model_info
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.plugin.commands import colour_layer
 from napari_sam_amg.plugin.example import proposal
@@ -225,7 +226,7 @@ def _shown(widget):
 def test_a_diameter_sets_what_follows_and_leaves_what_was_touched(viewer):
     widget = AmgWidget(viewer)
     first = _shown(widget)
-    assert first["tile_size"] == widget.input_size  # the trained diameter at scale 1
+    assert first["tile_size"] == model_info("nuclei-nano").recommended["tile_size"]
     widget.object_diameter.value = 20.0
     # A box three times as wide as a disc of the diameter, and 3.5 points to it.
     assert _shown(widget) == {
@@ -342,3 +343,28 @@ def test_a_run_goes_by_the_diameter(widget, wait):
             **{name: getattr(widget.parameters, name) for name in widget._settings.live}
         ).to_labels(),
     )
+
+
+def test_where_the_model_is_asked(viewer):
+    widget = AmgWidget(viewer)
+    assert widget.prompts.value == "objects"
+    assert not widget.points_per_side.enabled
+    assert widget.object_score_thresh.enabled
+    widget.prompts.value = "grid"
+    assert widget.points_per_side.enabled
+    assert not widget.object_score_thresh.enabled
+    widget.prompts.value = "objects"
+    widget.point_grids.value = [[(0.5, 0.5)]]
+    assert widget.parameters.prompts == "grid"  # points of one's own are one
+    widget.point_grids.value = None
+
+    widget.model.value = "sam2.1_hiera_tiny"  # has not learned it
+    assert not widget.prompts.enabled
+    assert widget.parameters.prompts == "grid"
+    assert widget.points_per_side.enabled
+    widget.model.value = "nuclei-nano"
+    assert widget.prompts.enabled
+    assert widget.parameters.prompts == "objects"
+    widget.preset.value = "many, small objects"
+    assert widget.parameters.prompts == "grid"
+    assert widget.points_per_side.enabled

@@ -93,7 +93,7 @@ class Settings:
     def _values(self) -> dict[str, Any]:
         values = {name: field.value for name, field in self._panel.fields.items()}
         if values["point_grids"] is not None:
-            values["points_per_side"] = None
+            values |= {"points_per_side": None, "prompts": "grid"}
         return values
 
     def set_by_user(self, values: Mapping[str, Any]) -> None:
