@@ -18,13 +18,8 @@ if TYPE_CHECKING:
     from magicgui.widgets.bases import BaseValueWidget
 
 _LARGEST_INT = 2**31 - 1
-_SLIDERS: tuple[str, ...] = (
-    "pred_iou_thresh",
-    "stability_score_thresh",
-    "box_nms_thresh",
-    "crop_nms_thresh",
-)
-_SLIDERS += ("crop_overlap_ratio", "min_overlap", "object_score_thresh")
+_SLIDERS = {"pred_iou_thresh", "stability_score_thresh", "object_score_thresh", "min_overlap"}
+_SLIDERS |= {"box_nms_thresh", "crop_nms_thresh", "crop_overlap_ratio"}
 
 CHOICES = {
     "smallest_on_top": "smallest on top",
