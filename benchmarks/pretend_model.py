@@ -39,7 +39,9 @@ def pretend_encode(
 class PretendDecoder:
     """Answers as `napari_sam_amg.engine.decoder.Decoder` does."""
 
-    def __init__(self, model: Any, features: Features, parameters: Any, *, fast: bool) -> None:
+    def __init__(
+        self, model: Any, features: Features, parameters: Any, *, fast: bool, floor: float
+    ) -> None:
         self._frame = features.frame
         self._grey = grey = ndimage.gaussian_filter(features.embedding[0, 0].numpy(), 0.7)
         self._regions = []
@@ -71,7 +73,9 @@ class PretendDecoder:
             inside = (regions[None] == here[:, None, None]) & (here > 0)[:, None, None]
             bright = np.broadcast_to(40 * (self._grey - cutoff) + 0.5, inside.shape)
             logits[:, level][inside] = bright[inside]
-        return Decoded(torch.from_numpy(logits), torch.from_numpy(iou))
+        prompt, mask = torch.ones(iou.shape).nonzero(as_tuple=True)  # all, whatever the floor
+        flat = torch.from_numpy(logits).flatten(0, 1)
+        return Decoded(flat, prompt, mask, torch.from_numpy(iou))
 
 
 class pretending:
