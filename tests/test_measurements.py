@@ -56,7 +56,7 @@ def test_masks_of_a_run(sample_images):
     image = sample_images[0][:200, :260]
     few = {"points_per_side": 8, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2}
     masks = AutomaticMaskGenerator("nuclei-nano", **few).segment(image)
-    assert len(masks) >= 3
+    assert len(masks) >= 2
     table = masks.measure(image, pixel_size=0.25)
     for row, mask in enumerate(masks):
         same(table.iloc[row], by_scikit_image(mask, (*SHAPES, *INTENSITIES), image))

@@ -27,8 +27,8 @@ WHOLE = {"scale": None, "tile_size": None, "tile_halo": None}
 @pytest.mark.parametrize(
     ("info", "given", "expected"),
     [
-        # Unset: the trained diameter at scale 1, so that a tile is the model's input.
-        (NANO, {}, {"scale": None, "tile_size": 512, "tile_halo": 60}),
+        # Unset: the tile that the model recommends, and 1.5 trained diameters around its points.
+        (NANO, {}, {"scale": None, "tile_size": 340, "tile_halo": 40}),
         (META, {}, WHOLE),
         # sam2's own words mean what they mean there.
         (NANO, {"points_per_side": 32}, WHOLE),
@@ -57,7 +57,7 @@ WHOLE = {"scale": None, "tile_size": None, "tile_halo": None}
             {"scale": 2.0, "tile_size": 256, "tile_halo": 7},
         ),
         # None is an answer too.
-        (NANO, {"tile_size": None}, WHOLE | {"tile_halo": 60}),
+        (NANO, {"tile_size": None}, WHOLE | {"tile_halo": 40}),
     ],
 )
 def test_what_follows(info, given, expected):
