@@ -165,7 +165,7 @@ def _fit_masks(model: SAM2Base, features: Features, across: int = 14) -> None:
         gain = 1 / scores[:, index].std()
         last.weight[index + 1].mul_(gain)
         last.bias[index + 1] = (last.bias[index + 1] - cut) * gain + np.log(0.8 / 0.2)
-    scale = _steepness(logits.flatten(0, 1)[:, ::2, ::2])
+    scale = _steepness(logits[:, ::2, ::2])
     for head in heads:
         head.weight.mul_(scale)
         head.bias.mul_(scale)

@@ -91,6 +91,9 @@ class Images:
         small = self._sizes.amax(1, keepdim=True) <= CANVAS
         self._zoom = torch.where(small, CANVAS / self._sizes, torch.ones_like(self._sizes))
 
+    def __len__(self) -> int:
+        return len(self._pixels)
+
     def windows(
         self, chosen: torch.Tensor, size: int, augment: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from resampling import drawn_fields, middle
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -68,14 +70,11 @@ def error_interval(parts: dict[str, Reliability], draws: int = 2000, seed: int =
     """
     gaps = np.array([part.predicted - part.true for part in parts.values()])
     counts = np.array([part.counts.sum() for part in parts.values()])
-    times = np.random.default_rng(seed).multinomial(
-        len(parts), np.full(len(parts), 1 / len(parts)), draws
-    )
+    times = drawn_fields(len(parts), draws, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         drawn = np.abs(times @ gaps).sum(1) / (times @ counts)
         whole = float(np.abs(gaps.sum(0)).sum() / counts.sum())
-    drawn = drawn[np.isfinite(drawn)]
-    ends = np.quantile(drawn, [0.025, 0.975]) if len(parts) > 1 and len(drawn) else [np.nan] * 2
+    ends = middle(drawn[:, None])[:, 0] if len(parts) > 1 else [np.nan] * 2
     return [whole, float(ends[0]), float(ends[1])]
 
 

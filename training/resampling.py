@@ -60,20 +60,26 @@ def intervals(
         if len(names) < 2:
             ends = np.full((2, table.shape[1]), np.nan)
         else:
-            rng = np.random.default_rng(seed)
-            times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
-            means = (times @ sums) / (times @ counts)
-            outside = (1 - LEVEL) / 2
-            # A draw without a single object says nothing.
-            ends = _quantiles(means, [outside, 1 - outside])
+            times = drawn_fields(len(names), draws, seed)
+            ends = middle((times @ sums) / (times @ counts))
     found: npt.NDArray[np.float64] = np.vstack([mean, ends])
     return found[:, 0] if single else found
 
 
-def _quantiles(means: npt.NDArray[np.float64], shares: list[float]) -> npt.NDArray[np.float64]:
+def drawn_fields(count: int, draws: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return how often each of `count` fields comes in each draw of as many, draws x count."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), draws)
+
+
+def middle(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the ends (2xK) of what holds the middle 95 % of each column of draws.
+
+    A draw that is not finite, as of no object, says nothing; NaN where none is left.
+    """
+    outside = (1 - LEVEL) / 2
     columns = [column[np.isfinite(column)] for column in means.T]
-    nothing = [np.nan] * len(shares)
-    return np.array([np.quantile(c, shares) if len(c) else nothing for c in columns]).T
+    ends = [np.quantile(c, [outside, 1 - outside]) if len(c) else [np.nan] * 2 for c in columns]
+    return np.array(ends).T
 
 
 def shown(interval: npt.ArrayLike, *, signed: bool = False) -> str:

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def write_samples(path: Path, trainee: Trainee, images: Images, count: int) -> None:
+def write_samples(path: Path, trainee: Trainee, images: Images) -> None:
     """Write a PNG with a column for each of six images: image, true objects, masks at the points.
 
     Each prompt's mask of the highest predicted IoU is drawn in its own colour, the point
-    in white. `count` is the number of images in `images`.
+    in white.
     """
     trainee.offset = (0, 0)
     size = trainee.model.image_size
     device = next(trainee.parameters()).device
     columns = []
-    for index in range(0, count, max(1, count // 6)):
+    for index in range(0, len(images), max(1, len(images) // 6)):
         chosen = torch.tensor([index], device=device)
         batch = make_batch(images, chosen, size, 12, augment=False)
         features, _ = trainee.encode(batch.images)

@@ -41,15 +41,15 @@ def learning_rate(share: float, step: int, peak: float) -> float:
 
 
 @torch.no_grad()
-def validate(trainee: Trainee, images: Images, count: int) -> float:
+def validate(trainee: Trainee, images: Images) -> float:
     """Mean best-of-3 IoU over the middle of each held-out image, on whole canvases."""
     trainee.offset = (0, 0)
     values = []
     device = next(trainee.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        for start in range(0, count, 8):
-            chosen = torch.arange(start, min(count, start + 8), device=device)
+        for start in range(0, len(images), 8):
+            chosen = torch.arange(start, min(len(images), start + 8), device=device)
             batch = make_batch(images, chosen, trainee.model.image_size, 8, augment=False)
             values.append(trainee.losses(batch, autocast=False)["best_iou"].item())
     return float(np.mean(values)) if values else 0.0
@@ -258,11 +258,11 @@ def main() -> None:
                 log.info(
                     "step %d held-out best IoU %.3f",
                     run.steps,
-                    validate(trainee, held, len(held_out)),
+                    validate(trainee, held),
                 )
                 if device.type == "cpu" or ended:
                     picture = arguments.output / f"samples-{run.steps:06d}.png"
-                    write_samples(picture, trainee, held, len(held_out))
+                    write_samples(picture, trainee, held)
 
 
 if __name__ == "__main__":

@@ -137,9 +137,11 @@ def _finest_level(model: SAM2Base, seen: list[torch.Tensor]) -> Iterator[None]:
         if threading.get_ident() == owner:
             seen.append(output["backbone_fpn"][0])
 
-    with contextlib.ExitStack() as hooks:
-        hooks.callback(model.image_encoder.register_forward_hook(catch).remove)
+    hook = model.image_encoder.register_forward_hook(catch)
+    try:
         yield
+    finally:
+        hook.remove()
 
 
 @contextlib.contextmanager

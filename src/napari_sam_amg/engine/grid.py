@@ -62,6 +62,18 @@ def within(points: npt.NDArray[np.floating], box: Box) -> npt.NDArray[np.bool_]:
     return inside
 
 
+def depths(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return how far each pixel of a mask (HxW) is from the nearest one outside it, in pixels.
+
+    All that lies beyond the array's edge is outside, so that the innermost pixel of what the edge
+    cuts off is not on the edge.
+    """
+    from scipy import ndimage
+
+    found: npt.NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return found
+
+
 def point_grid(per_side: int) -> npt.NDArray[np.float64]:
     """Return the centres of `per_side` x `per_side` equal cells, row by row.
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam_amg.engine.grid import depths
+
 if TYPE_CHECKING:
     from napari_sam_amg.engine.encoder import Features
 
@@ -76,25 +78,16 @@ def centre_cells(foreground: Logits, centre: Logits, threshold: float) -> npt.ND
     peaks = likely == ndimage.maximum_filter(likely, footprint=around)
     peaks &= (likely > threshold) & (covered > _BARELY)
     marked = np.zeros(peaks.shape, dtype=np.bool_)
-    # Cells that are equally likely are one peak.
-    plateaus, count = ndimage.label(peaks, around)
-    marked.ravel()[_first(plateaus, count)] = True
+    # Cells that are equally likely are one peak, at the first of them.
+    plateau, first = np.unique(ndimage.label(peaks, around)[0], return_index=True)
+    marked.ravel()[first[plateau > 0]] = True
 
     areas, count = ndimage.label(covered > _COVERED)
     without = np.setdiff1d(np.arange(1, count + 1), areas[marked])
     if len(without):
-        # Beyond the edge there is nothing, so that an object that is cut off is asked for inside.
-        depth = ndimage.distance_transform_edt(np.pad(areas > 0, 1))[1:-1, 1:-1]
-        for row, column in ndimage.maximum_position(depth, areas, without):
+        for row, column in ndimage.maximum_position(depths(areas > 0), areas, without):
             marked[row, column] = True
     return marked
-
-
-def _first(labels: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.int64]:
-    """Return the flat index of the first cell of each label, 1 to `count`."""
-    values, first = np.unique(labels, return_index=True)
-    found: npt.NDArray[np.int64] = first[values > 0]
-    return found[:count]
 
 
 def _probability(logits: Logits) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam_amg.engine.grid import Box, Crop, crops, layer_grids, within
+from napari_sam_amg.engine.grid import Box, Crop, crops, depths, layer_grids, within
 from napari_sam_amg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -122,37 +122,35 @@ class Region:
         if tiling is not None:
             tiles = [(c, self._inside(p, c.box)) for c, p in tiling.prompts(self.window, self.box)]
             return *self._laid(tiles), 0
-        x0, y0, x1, y1 = self.window
-        found, skipped = crops((y1 - y0, x1 - x0), parameters)
+        found, skipped = self._crops(parameters)
         grids = layer_grids(parameters)
         own = parameters.point_grids is not None
         placed: list[tuple[Crop, npt.NDArray[np.float64]]] = []
         for crop in found:
-            left, top, right, bottom = crop.box
-            moved = Crop((left + x0, top + y0, right + x0, bottom + y0), crop.layer)
             grid = grids[crop.layer]
             if own:
-                frame = self.box if crop.layer == 0 else moved.box
+                frame = self.box if crop.layer == 0 else crop.box
                 laid = grid * [frame[2] - frame[0], frame[3] - frame[1]] + frame[:2]
             else:
                 laid = self._grid(len(grid) * 4**crop.layer)
-            placed.append((moved, self._inside(laid, moved.box)))
+            placed.append((crop, self._inside(laid, crop.box)))
         return *self._laid(placed), skipped
+
+    def _crops(self, parameters: AmgParameters) -> tuple[list[Crop], int]:
+        """Cut the window as `grid.crops` cuts an image, in pixels of the whole image."""
+        x0, y0, x1, y1 = self.window
+        found, skipped = crops((y1 - y0, x1 - x0), parameters)
+        boxes = [(*np.add(c.box, (x0, y0, x0, y0)).tolist(),) for c in found]
+        return [Crop(box, c.layer) for box, c in zip(boxes, found, strict=True)], skipped
 
     def _seen(
         self, parameters: AmgParameters, tiling: Tiling | None
     ) -> tuple[list[Crop], list[Points], int]:
         """Return the crops that show some of the region, without points."""
-        skipped = 0
-        if tiling is not None:
-            found = [crop for crop, _ in tiling.prompts(self.window)]
+        if tiling is None:
+            found, skipped = self._crops(parameters)
         else:
-            x0, y0, x1, y1 = self.window
-            found, skipped = crops((y1 - y0, x1 - x0), parameters)
-            found = [
-                Crop((c.box[0] + x0, c.box[1] + y0, c.box[2] + x0, c.box[3] + y0), c.layer)
-                for c in found
-            ]
+            found, skipped = [crop for crop, _ in tiling.prompts(self.window)], 0
         left, top = self.box[:2]
         kept = []
         for crop in found:
@@ -205,10 +203,7 @@ class Region:
 
     def _innermost(self) -> npt.NDArray[np.float64]:
         """Return the centre of the pixel that is farthest from the region's edge, 1x2."""
-        from scipy import ndimage
-
-        depth = ndimage.distance_transform_edt(np.pad(self.mask, 1))[1:-1, 1:-1]
-        row, column = np.unravel_index(int(np.argmax(depth)), self.mask.shape)
+        row, column = np.unravel_index(int(np.argmax(depths(self.mask))), self.mask.shape)
         return np.array([[self.box[0] + column + 0.5, self.box[1] + row + 0.5]])
 
 

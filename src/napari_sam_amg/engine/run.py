@@ -123,10 +123,10 @@ class Run:
         # A chunk is added whole, and a tile's chunks are replaced at once, so that `partial`
         # may be called from another thread.
         self._found: list[Chunk] = []
-        batch = parameters.points_per_batch
-        self._chunks = [math.ceil(len(p) / batch) for p in self._points]
         if parameters.prompts == "objects":
             self._chunks = [1] * len(self._crops)  # until the model has said where they are
+        else:
+            self._chunks = [math.ceil(len(p) / parameters.points_per_batch) for p in self._points]
 
     @property
     def total(self) -> int:
