@@ -53,10 +53,10 @@ def test_masks_of_a_run(sample_images):
     """Nuclei as the embedded model finds them, on their own image."""
     from napari_sam_amg import AutomaticMaskGenerator
 
-    image = sample_images[0][:200, :260]
+    image = np.ascontiguousarray(sample_images[0][::2, ::2])
     few = {"points_per_side": 8, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2}
     masks = AutomaticMaskGenerator("nuclei-nano", **few).segment(image)
-    assert len(masks) >= 2
+    assert len(masks) >= 3
     table = masks.measure(image, pixel_size=0.25)
     for row, mask in enumerate(masks):
         same(table.iloc[row], by_scikit_image(mask, (*SHAPES, *INTENSITIES), image))

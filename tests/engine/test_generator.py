@@ -232,7 +232,7 @@ def test_a_padded_profile_equals_a_hand_padded_square(small, sample_images, shap
     side = max(shape)
     square = np.zeros((side, side, 3), np.uint8)
     square[: shape[0], : shape[1]] = image
-    grid = np.random.default_rng(0).random((40, 2))
+    grid = np.random.default_rng(0).random((80, 2))
     scale = np.array([shape[1] / side, shape[0] / side])
 
     def run(array, points, resize):
@@ -252,7 +252,7 @@ def test_a_padded_profile_equals_a_hand_padded_square(small, sample_images, shap
     by_hand = run(square, grid * scale, "stretch")
     expected = [by_hand.store.full(i)[: shape[0], : shape[1]] for i in range(len(by_hand))]
     kept = [i for i, mask in enumerate(expected) if mask.any()]
-    assert len(padded) == len(kept) > 10
+    assert len(padded) == len(kept) > 20
     for row, i in enumerate(kept):
         np.testing.assert_array_equal(padded.store.full(row), expected[i])
     np.testing.assert_array_equal(padded.predicted_iou, by_hand.predicted_iou[kept])
@@ -270,11 +270,12 @@ def test_fast_precision_finds_the_same_objects(small, image):
     assert fast.segment(image).provenance["precision"] == "fast"
 
 
-def test_provenance_says_what_made_a_result(small, image):
+def test_provenance_says_what_made_a_result(sample_images):
     import json
 
+    image = sample_images[0][::2, ::2]
     masks = AutomaticMaskGenerator("nuclei-nano", device="cpu").segment(image, name="field 3")
-    assert len(masks) > 1
+    assert len(masks) > 3
     provenance = masks.provenance
     assert json.loads(json.dumps(provenance)) == provenance
     assert provenance["model"]["name"] == "nuclei-nano"
