@@ -27,13 +27,20 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 def pretend_encode(
     model: Any, rgb: np.ndarray, resizing: str, frame: tuple[int, int] | None = None
 ) -> Features:
-    """Return the grey levels of what the model would see, a quarter of its input wide."""
+    """Return the grey levels of what the model would see, a quarter of its input wide.
+
+    Objects, where the model has a head for them, are its brightest cells.
+    """
     frame = frame or rgb.shape[:2]
     missing = [(0, frame[0] - rgb.shape[0]), (0, frame[1] - rgb.shape[1])]
     grey = np.pad(rgb[..., 1], missing, mode="symmetric").astype(np.float32) / 255
     side = model.image_size // 4
     small = F.interpolate(torch.from_numpy(grey)[None, None], (side, side), mode="area")
-    return Features(small, [], frame)
+    objects = None
+    if getattr(model, "object_head", None) is not None:
+        bright = F.interpolate(small, scale_factor=0.5, mode="area")[0]
+        objects = 40 * torch.cat([bright - bright.quantile(LEVELS[0]), bright - bright.mean()])
+    return Features(small, [], frame, objects)
 
 
 class PretendDecoder:

@@ -185,7 +185,8 @@ def test_closing_the_viewer(make_napari_viewer, small, monkeypatch, sample_image
     monkeypatch.setattr(
         widget._session, "generator", lambda job: generator.configured(**job.parameters)
     )
-    widget.points_per_batch.value = 4
+    for name, value in (FEW | {"points_per_batch": 4}).items():
+        getattr(widget, name).value = value
     worker = widget.run()
     steps = []
     worker.yielded.connect(lambda p: steps.append(p))
@@ -204,6 +205,7 @@ from qtpy.QtCore import QTimer
 viewer = napari.Viewer(show=True)
 viewer.add_image(iio.imread(sys.argv[1])[:200, :260])
 _, widget = viewer.window.add_plugin_dock_widget("napari-sam-amg", "Automatic mask generation")
+widget.prompts.value = "grid"
 widget.points_per_batch.value = 1
 worker = widget.run()
 steps = []
