@@ -77,6 +77,7 @@ def export(
     *,
     recommended: dict[str, Any],
     profile: dict[str, Any],
+    doubt: dict[str, float] | None,
     figures: dict[str, Any],
     training: dict[str, Any],
 ) -> dict[str, Any]:
@@ -92,6 +93,8 @@ def export(
         Parameters of automatic mask generation; checked.
     profile : dict
         Fields of `InputProfile`; checked.
+    doubt : dict or None
+        Which results deserve doubt, as `napari_sam_amg.masks.doubt` reads it.
     figures, training : dict
         What was measured, and how the model was made.
 
@@ -115,6 +118,7 @@ def export(
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "profile": profile,
         "recommended": recommended,
+        "doubt": doubt,
         "figures": figures,
         "training": training,
     }
@@ -146,6 +150,7 @@ def parse_arguments() -> argparse.Namespace:
     for name, default, text in (
         ("recommended", {}, "AMG parameters"),
         ("profile", PROFILE, "input profile"),
+        ("doubt", None, "which results deserve doubt"),
         ("figures", {}, "measured figures"),
         ("training", {}, "how it was trained"),
     ):
@@ -165,6 +170,7 @@ def main() -> None:
         arguments.output,
         recommended=arguments.recommended,
         profile=arguments.profile,
+        doubt=arguments.doubt,
         figures=arguments.figures,
         training={"steps": step, **arguments.training},
     )

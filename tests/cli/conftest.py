@@ -31,6 +31,7 @@ class SpotGenerator:
 
     before_step: Callable[[str, int], None] = lambda name, number: None
     notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     info: Any = field(default_factory=lambda: SimpleNamespace(profile=InputProfile()))
     configurations: list[dict[str, Any]] = field(default_factory=list)
@@ -48,10 +49,19 @@ class SpotGenerator:
             self.before_step(name, number)
             yield Step(number, 3, "decode")
         self.before_step(name, 3)
-        provenance = {"source": name, "input": {"notes": list(self.notes)}}
+        provenance = {
+            "source": name,
+            "input": {"notes": list(self.notes)},
+            **self.provenance,
+        }
         spots = spots_of(image)
         masks = (
-            Masks.from_arrays(spots, predicted_iou=[0.9] * len(spots), provenance=provenance)
+            Masks.from_arrays(
+                spots,
+                predicted_iou=[0.9] * len(spots),
+                stability_score=[0.8] * len(spots),
+                provenance=provenance,
+            )
             if spots
             else Masks.empty(image.shape[:2], provenance=provenance)
         )

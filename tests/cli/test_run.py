@@ -16,6 +16,7 @@ from _runs import command, tree
 from napari_sam_amg.cli import main
 from napari_sam_amg.cli.arguments import OutputFormat
 from napari_sam_amg.errors import WriteError
+from napari_sam_amg.masks.doubt import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +118,7 @@ def test_lines_in_a_pipe(tmp_path: Path, images: Any, capsys: Any) -> None:
     for number, (line, name) in enumerate(zip(lines, sorted(images), strict=False), start=1):
         assert line.startswith(f"[{number}/4] {name}: {0 if 'empty' in name else 4} masks, ")
     assert lines[-1] == f"done: 4 of 4 images, results in {tmp_path / 'out'}"
-    assert err == "Left out as no images: notes.txt (1 in all)\n"
+    assert err == (f"Left out as no images: notes.txt (1 in all)\nsub/empty.png: {NOTHING}\n")
 
 
 def test_a_bar_on_a_terminal(
@@ -155,6 +156,37 @@ def test_notes_about_the_input_are_passed_on(
     generator.notes = ("Every value is 7: the model was given a black image.",)
     main(command(tmp_path))
     assert "sub/empty.png: Every value is 7" in capsys.readouterr().err
+
+
+def test_results_that_deserve_doubt_are_named(
+    tmp_path: Path, images: Any, capsys: Any, generator: Any
+) -> None:
+    rule = {"below": 0.95, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.0}
+    generator.provenance = {"model": {"name": "some-model", "notes": "Of no use.", "doubt": rule}}
+    assert main(command(tmp_path)) == 0  # no failure
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        if "empty" in line:
+            assert line == f"sub/empty.png: {NOTHING}"
+        else:
+            assert "some-model is unsure of these masks (0.72 on average;" in line
+
+
+@pytest.mark.parametrize(
+    ("doubts", "planes", "said"),
+    [
+        ([], 1, ""),
+        (["why"], 1, "why"),
+        (["why"], 2, ""),
+        (["why", "because"], 4, ""),
+        (["why", "because", "so"], 4, "3 of 4 planes are doubtful; the first: why"),
+    ],
+)
+def test_doubts_of_the_planes_of_one_result(doubts: Any, planes: int, said: str) -> None:
+    from napari_sam_amg.cli.run import _doubted
+
+    assert _doubted(doubts, planes) == said
 
 
 def test_the_others_are_done_when_some_fail(

@@ -29,6 +29,7 @@ def options(script) -> dict:
     return {
         "recommended": {"pred_iou_thresh": 0.5},
         "profile": script.PROFILE,
+        "doubt": {"below": 0.4, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.6},
         "figures": {"AP50": 0.5},
         "training": {"steps": 3},
     }

@@ -16,7 +16,7 @@ TIMEOUT = 120_000
 FEW = {
     "prompts": "grid",
     "points_per_side": 14,
-    "pred_iou_thresh": 0.2,
+    "pred_iou_thresh": 0.06,
     "stability_score_thresh": 0.2,
 }
 

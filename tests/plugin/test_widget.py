@@ -15,7 +15,7 @@ from napari_sam_amg.plugin.settings import LIVE
 from napari_sam_amg.plugin.widget import AmgWidget
 
 TIMEOUT = 120_000
-FEW = {"points_per_side": 14, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2}
+FEW = {"points_per_side": 14, "pred_iou_thresh": 0.06, "stability_score_thresh": 0.2}
 
 
 def _run(widget: AmgWidget, qtbot) -> None:

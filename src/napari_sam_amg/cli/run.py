@@ -114,7 +114,7 @@ def _all(
                 for part in image.parts:
                     report.start(part.result)
                     try:
-                        text = _one(image, part, segmenter, work)
+                        text, doubts = _one(image, part, segmenter, work)
                     except Exception as error:
                         log.debug("%s failed", image.source.path, exc_info=True)
                         failures.append((part.result, _why(error)))
@@ -122,15 +122,20 @@ def _all(
                         report.fail(*failures[-1])
                     else:
                         report.finish(part.result, text)
+                        if doubts:
+                            report.note(f"{part.result.name}: {doubts}")
     finally:
         report.close()
 
 
-def _one(image: Image, part: Part, segmenter: Segmenter, work: Work) -> str:
+def _one(image: Image, part: Part, segmenter: Segmenter, work: Work) -> tuple[str, str]:
+    """Return what was found, and what to doubt of it."""
     began, count = time.perf_counter(), 0
+    doubts: list[str] = []
     work.writer.begin(image, part)
     for found in segmenter.found(part):
         count += len(found.masks)
+        doubts += [found.masks.doubt] if found.masks.doubt else []
         work.writer.add(found)
         if work.summary is not None:
             work.summary.add(found)
@@ -142,7 +147,17 @@ def _one(image: Image, part: Part, segmenter: Segmenter, work: Work) -> str:
         work.writer.write()
     planes = f"{len(part.planes)} planes, " if len(part.planes) > 1 else ""
     plural = "" if count == 1 else "s"
-    return f"{planes}{count} mask{plural}, {time.perf_counter() - began:.1f} s"
+    text = f"{planes}{count} mask{plural}, {time.perf_counter() - began:.1f} s"
+    return text, _doubted(doubts, len(part.planes))
+
+
+def _doubted(doubts: list[str], planes: int) -> str:
+    """Sum up the doubts of the planes of one result; empty if most planes deserve none."""
+    if 2 * len(doubts) <= planes:  # the ends of a stack are often empty
+        return ""
+    if planes == 1:
+        return doubts[0]
+    return f"{len(doubts)} of {planes} planes are doubtful; the first: {doubts[0]}"
 
 
 def _fail(image: Image, part: Part, why: str, work: Work) -> None:

@@ -59,6 +59,7 @@ def describe(
             "sha256": info.sha256,
             "notes": info.notes,
             "profile": info.profile.to_json(),
+            "doubt": None if info.doubt is None else dict(info.doubt),
         },
         "parameters": json.loads(parameters.model_dump_json()),
         "input": dict(mapping),

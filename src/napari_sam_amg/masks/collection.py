@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam_amg.errors import ParameterError
+from napari_sam_amg.masks.doubt import doubt
 from napari_sam_amg.masks.features import Columns, tabulate
 from napari_sam_amg.masks.frames import packed
 from napari_sam_amg.masks.labels import LabelImage, checked_rule, paint
@@ -254,6 +255,15 @@ class Masks(ScoredMasks, Sequence[Window]):
 
         columns = self.labels_and_columns()[1] if self._columns is None else self._columns
         return pd.DataFrame(columns)  # which copies them
+
+    @property
+    def doubt(self) -> str:
+        """Why the result as a whole deserves doubt, part of a sentence; empty if it does not.
+
+        That nothing was found, or that the model is so unsure of the masks that the image is
+        probably none of those that it is for.
+        """
+        return doubt(self.predicted_iou, self.stability_score, self.provenance)
 
     def labels_and_columns(self) -> tuple[LabelImage, Columns]:
         """Return `to_labels` and the columns of `features`, in less time than both take.

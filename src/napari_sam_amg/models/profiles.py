@@ -96,6 +96,9 @@ class ModelInfo:
         What a user should know before trusting a result.
     object_head : bool
         Whether it can say where objects are, for ``prompts="objects"``.
+    doubt : Mapping or None
+        Which results deserve doubt, as `napari_sam_amg.masks.doubt` reads it; None if that is
+        not known.
     """
 
     name: str
@@ -109,3 +112,4 @@ class ModelInfo:
     recommended: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
     object_head: bool = False
+    doubt: Mapping[str, float] | None = None

@@ -87,6 +87,7 @@ def _embedded() -> ModelInfo:
         recommended=card["recommended"],
         notes=card["notes"],
         object_head=card["object_head"],
+        doubt=card["doubt"],
     )
 
 

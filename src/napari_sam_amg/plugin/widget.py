@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.qt.threading import GeneratorWorker
 
-    from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.masks import Masks, Proposals
     from napari_sam_amg.models.profiles import InputProfile
     from napari_sam_amg.parameters import AmgParameters
     from napari_sam_amg.plugin.jobs import Job
@@ -281,16 +281,20 @@ class AmgWidget(Container[Any]):
             show_error(text)
 
     def _found(self, job: Job, found: Proposals) -> None:
+        from napari.utils.notifications import show_warning
+
         result = self._results.add(job.plane, found)
         # The form may say by now what another image's result is shown with.
         own = job.plane.layer is self.image
         thresholds = self._settings.thresholds if own else job.parameters
-        count = len(result.show(**{name: thresholds[name] for name in self._settings.live}))
+        masks = result.show(**{name: thresholds[name] for name in self._settings.live})
         self.result_changed.emit()  # such as for labels that are to be kept
         # The sliders tune the chosen image's own result, whatever else was run.
         if not self._results.choose(self.image):
             self._results.current = result
-        self._shown(count, len(found), f" {self._runner.seconds:.0f} s.")
+        self._shown(masks, len(found), f" {self._runner.seconds:.0f} s.")
+        if masks.doubt:
+            show_warning(f"{job.plane.name}: {masks.doubt}.")
         if job.plane.layer not in self._viewer.layers:
             self.say(f"{self._panel.status.value} (The image layer is no longer there.)")
 
@@ -309,8 +313,9 @@ class AmgWidget(Container[Any]):
         except ParameterError as error:
             self.say(str(error))
             return
-        self._shown(len(masks), len(self.result.proposals))
+        self._shown(masks, len(self.result.proposals))
 
-    def _shown(self, count: int, total: int, more: str = "") -> None:
-        self.say(f"{count} masks shown, of {total} candidates.{more}")
+    def _shown(self, masks: Masks, total: int, more: str = "") -> None:
+        doubt = masks.doubt and f" {masks.doubt[0].upper()}{masks.doubt[1:]}."
+        self.say(f"{len(masks)} masks shown, of {total} candidates.{more}{doubt}")
         self.result_changed.emit()

@@ -1,0 +1,67 @@
+"""Which results deserve doubt, and what is said of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_sam_amg import Masks
+from napari_sam_amg.masks.doubt import NOTHING, sureness
+
+RULE = {"below": 0.5, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.6}
+MODEL = {"name": "some-model", "notes": "For nuclei only.", "doubt": RULE}
+
+
+def _masks(scores: list[tuple[float, float]], model: dict | None = MODEL) -> Masks:
+    arrays = [np.eye(6, dtype=bool)] * len(scores)
+    iou, stability = zip(*scores, strict=True) if scores else ((), ())
+    return Masks.from_arrays(
+        arrays,
+        shape=(6, 6),
+        predicted_iou=np.array(iou, dtype=np.float32),
+        stability_score=np.array(stability, dtype=np.float32),
+        provenance={} if model is None else {"model": model},
+    )
+
+
+CASES = {
+    "sure": ([(0.9, 0.9), (0.8, 1.0)], MODEL, ""),
+    "unsure": ([(0.5, 0.7), (0.7, 0.7)], MODEL, "0.42 on average"),
+    "as sure as it must be": ([(0.5, 1.0)], MODEL, ""),
+    "masks that lower thresholds let through": ([(0.9, 0.9)] + [(0.1, 0.1)] * 9, MODEL, ""),
+    "nothing but such": ([(0.3, 0.9), (0.9, 0.3)], MODEL, "none of them is above"),
+    "no rule known": ([(0.1, 0.1)], MODEL | {"doubt": None}, ""),
+    "a card without a rule": ([(0.1, 0.1)], {"name": "a", "notes": ""}, ""),
+    "no model known": ([(0.1, 0.1)], None, ""),
+    "no scores known": ([(np.nan, np.nan)], MODEL, ""),
+    "no masks": ([], MODEL, NOTHING),
+    "no masks of an unknown model": ([], None, NOTHING),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_doubt(case):
+    scores, model, said = CASES[case]
+    found = _masks(scores, model).doubt
+    assert said in found
+    assert bool(found) == bool(said)
+    if "none of" in said or "average" in said:
+        assert found.startswith("some-model is unsure")
+        assert found.endswith("For nuclei only")
+
+
+def test_sureness_is_the_mean_product_of_what_counts():
+    rng = np.random.default_rng(3)
+    iou, stability = rng.random((2, 500)).astype(np.float32)
+    kept = [
+        float(i) * float(s)
+        for i, s in zip(iou, stability, strict=True)
+        if i > RULE["pred_iou_thresh"] and s >= RULE["stability_score_thresh"]
+    ]
+    assert sureness(iou, stability, RULE) == pytest.approx(np.mean(kept), rel=1e-6)
+
+
+def test_doubt_follows_what_is_chosen():
+    masks = _masks([(0.5, 0.7)] * 3 + [(0.95, 0.95)])
+    assert masks.doubt
+    assert not masks[[3]].doubt
