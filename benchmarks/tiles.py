@@ -2,11 +2,14 @@
 
     python benchmarks/tiles.py hits DATA/train                    # points to a diameter
     python benchmarks/tiles.py mosaic DATA/train --fold 7 --shape 520 696 --grid 2 2
+    python benchmarks/tiles.py mosaic DATA/train --fold 7 --grid 8 8 --prompts objects
 
 DATA is laid out like BBBC038. Images of a mosaic are first brought to the contrast that the model
-would see each of them in, since a mosaic as a whole has only one. The diameter is the median of
-the nuclei of the mosaic, in both cases. A mask that crosses the border of two images counts in
-the one that holds most of it.
+would see each of them in, since a mosaic as a whole has only one. Where there are fewer images
+than places, all are used equally often, mirrored at random. The diameter is the median of the
+nuclei of the mosaic, in both cases, or the model's own with --diameter 0. A mask that crosses the
+border of two images counts in the one that holds most of it. The model is asked at a grid and
+where it sees objects itself, one after the other.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
 import numpy as np
@@ -25,9 +29,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
 from data import read_fields, split_names
 from metrics import average_precision, diameters, iou_matrix, matches
 from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.engine.run import Run
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.image import prepare_image
 from napari_sam_amg.sizes import POINTS_ACROSS
+
+if TYPE_CHECKING:
+    from napari_sam_amg.engine.encoder import Features
+    from napari_sam_amg.engine.grid import Crop
 
 
 def hits(data: Path) -> dict[str, float]:
@@ -93,43 +102,100 @@ def inner(labels: np.ndarray, margin: int) -> np.ndarray:
     return np.where(np.isin(labels, np.unique(labels[edge])), 0, labels)
 
 
-def compare(arguments: argparse.Namespace) -> dict[str, object]:
-    """Run a mosaic, the same with the tiles' origin shifted, and its images one by one."""
+class Prompts:
+    """While it is entered, keeps every point that a model is asked at, in pixels of the image."""
+
+    def __init__(self) -> None:
+        self.points: list[np.ndarray] = []
+
+    def __enter__(self) -> Prompts:
+        kept = self.points
+        seen = self._seen = Run._seen
+
+        def keep(run: Run, features: Features, crop: Crop) -> np.ndarray:
+            points = seen(run, features, crop)
+            kept.append(points + np.array(crop.box[:2]))
+            return points
+
+        Run._seen = keep
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Run._seen = self._seen
+
+
+def chosen(arguments: argparse.Namespace) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
+    """Return names, images as the model would see them, and labels for each place of a mosaic."""
     data, shape = arguments.data, tuple(arguments.shape)
     fields = read_fields(data)
     names = sorted(n for n in fields if (data / "images" / n).exists() and fields[n][1] == "dark")
     if arguments.fold is not None:
         names = split_names({n: fields[n][0] for n in names}, arguments.fold, 8)[1]
     names = [n for n in names if iio.imread(data / "labels" / n).shape == shape]
-    down, across = arguments.grid
-    names = list(np.random.default_rng(arguments.seed).permutation(names)[: down * across])
-    if len(names) < down * across:
-        raise SystemExit(f"only {len(names)} such images")
-    images = [
-        prepare_image(iio.imread(data / "images" / n), map_uint8=True).rgb[..., 0] for n in names
-    ]
-    truths = [iio.imread(data / "labels" / n) for n in names]
-    image, truth = mosaic(images, truths, across)
+    if not names:
+        raise SystemExit(f"no fluorescence images of {shape[0]}x{shape[1]} pixels")
+    rng = np.random.default_rng(arguments.seed)
+    places = arguments.grid[0] * arguments.grid[1]
+    names = [str(n) for n in np.resize(rng.permutation(names), places)]
+    images, truths = [], []
+    for number, name in enumerate(names):
+        image = prepare_image(iio.imread(data / "images" / name), map_uint8=True).rgb[..., 0]
+        truth = iio.imread(data / "labels" / name)
+        repeated = name in names[:number]
+        turns = rng.choice([-1, 1], 2) if repeated else (1, 1)
+        images.append(image[:: turns[0], :: turns[1]])
+        truths.append(truth[:: turns[0], :: turns[1]])
+    return names, images, truths
+
+
+def compare(arguments: argparse.Namespace) -> dict[str, object]:
+    """Run a mosaic, the same with the tiles' origin shifted, and its images one by one."""
+    names, images, truths = chosen(arguments)
+    image, truth = mosaic(images, truths, arguments.grid[1])
+    sizes = diameters(truth)
+    median = float(np.median(sizes))
+    said = {
+        "images": len(set(names)),
+        "size": image.shape,
+        "nuclei": len(sizes),
+        "median diameter": median,
+    }
     if arguments.save:
         iio.imwrite(arguments.save, image)
-        return {
-            "images": names,
-            "size": image.shape,
-            "nuclei": len(np.unique(truth)) - 1,
-            "median diameter": float(np.median(diameters(truth))),
-        }
-    diameter = arguments.diameter or float(np.median(diameters(truth)))
-    generator = AutomaticMaskGenerator("nuclei-nano", object_diameter=diameter, contrast=(0, 255))
+        return said
+    diameter = median if arguments.diameter is None else arguments.diameter
+    size = {"object_diameter": diameter} if diameter else {}
+    generator = AutomaticMaskGenerator("nuclei-nano", contrast=(0, 255), **size)
+    for way in arguments.prompts:
+        settings = {"prompts": way, **size}
+        asked = generator.configured(contrast=(0, 255), **settings)
+        said[way] = measured(asked, image, truth, images, truths, arguments.shift, median)
+    return said
+
+
+def measured(
+    generator: AutomaticMaskGenerator,
+    image: np.ndarray,
+    truth: np.ndarray,
+    images: list[np.ndarray],
+    truths: list[np.ndarray],
+    shift: tuple[int, int],
+    diameter: float,
+) -> dict[str, object]:
+    """Measure one way to ask the model."""
     p = generator.parameters
     tiling = Tiling.of(image.shape, p, generator.model.image_size)
     if tiling is None:
         raise SystemExit("the mosaic is no larger than a tile")
-    prompts = list(tiling.prompts((0, 0, image.shape[1], image.shape[0])))
-    points = np.concatenate([points for _, points in prompts]).astype(int)
-    hit = np.unique(truth[points[:, 1], points[:, 0]])
+    tiles = list(tiling.prompts((0, 0, image.shape[1], image.shape[0])))
     began = time.perf_counter()
-    masks = generator.segment(image)
+    with Prompts() as prompts:
+        masks = generator.segment(image)
     seconds = time.perf_counter() - began
+    points = np.concatenate([*(points for _, points in tiles), *prompts.points]).astype(int)
+    if len(points) != masks.provenance["prompts"]:
+        raise SystemExit(f"{len(points)} points, but {masks.provenance['prompts']} prompts")
+    hit = np.unique(truth[points[:, 1], points[:, 0]])
     labels = masks.to_labels()
     singles = [generator.segment(part).to_labels() for part in images]
 
@@ -142,7 +208,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, object]:
     found = iou.max(axis=1, initial=0) >= 0.5
     ids = np.unique(truth)[1:]
     at_seam = np.isin(ids, crossing)
-    right, down_by = arguments.shift
+    right, down_by = shift
     shifted = generator.segment(image[down_by:, right:]).to_labels()
     margin = round(diameter)
     one, other = inner(labels[down_by:, right:], margin), inner(shifted, margin)
@@ -157,15 +223,12 @@ def compare(arguments: argparse.Namespace) -> dict[str, object]:
         ],
     }
     return {
-        "images": names,
-        "size": image.shape,
         "parameters": {
             n: getattr(p, n)
             for n in ("object_diameter", "scale", "tile_size", "tile_halo", "points_per_side")
         },
-        "tiles": len(prompts),
-        "points": len(points),
-        "nuclei": len(ids),
+        "tiles": len(tiles),
+        "prompts": len(points),
         "masks": len(masks),
         "seconds": round(seconds, 1),
         "hit": np.count_nonzero(hit) / len(ids),
@@ -187,7 +250,8 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=2, default=(256, 256))
     parser.add_argument("--grid", type=int, nargs=2, default=(4, 4), help="images down and across")
     parser.add_argument("--shift", type=int, nargs=2, default=(37, 61), help="pixels, x and y")
-    parser.add_argument("--diameter", type=float, help="instead of the median of the nuclei")
+    parser.add_argument("--diameter", type=float, help="instead of the median; 0: the model's own")
+    parser.add_argument("--prompts", nargs="+", default=["grid", "objects"])
     parser.add_argument("--save", type=Path, help="only write the mosaic, as this file")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

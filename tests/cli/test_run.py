@@ -173,22 +173,6 @@ def test_results_that_deserve_doubt_are_named(
             assert "some-model is unsure of these masks (0.72 on average;" in line
 
 
-@pytest.mark.parametrize(
-    ("doubts", "planes", "said"),
-    [
-        ([], 1, ""),
-        (["why"], 1, "why"),
-        (["why"], 2, ""),
-        (["why", "because"], 4, ""),
-        (["why", "because", "so"], 4, "3 of 4 planes are doubtful; the first: why"),
-    ],
-)
-def test_doubts_of_the_planes_of_one_result(doubts: Any, planes: int, said: str) -> None:
-    from napari_sam_amg.cli.run import _doubted
-
-    assert _doubted(doubts, planes) == said
-
-
 def test_the_others_are_done_when_some_fail(
     tmp_path: Path, images: Any, capsys: Any, generator: Any
 ) -> None:

@@ -64,6 +64,7 @@ def test_equals_a_run_in_memory(pretend, mosaic, tmp_path, parameters):
     # The same masks in the same order make the same image and table, all at once.
     np.testing.assert_array_equal(result.levels[0], masks.to_labels())
     pd.testing.assert_frame_equal(result.table, masks.features)
+    assert result.doubt == masks.doubt == in_memory.doubt
     assert sorted(result.table.predicted_iou) == sorted(in_memory.features.predicted_iou)
     assert sorted(result.table.overlap_fraction) == sorted(in_memory.features.overlap_fraction)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -108,6 +109,7 @@ def test_an_image_without_objects_gives_an_empty_result(pretend, tmp_path):
         pretend(pred_iou_thresh=1.0, **{**TILES}), np.zeros((120, 130), np.uint8), tmp_path / "out"
     )
     assert result.count == len(result.masks()) == len(result.table) == 0
+    assert result.doubt.startswith("nothing was found")
     assert not np.asarray(result.levels[0]).any()
     assert list(result.table) == list(result.masks().features)
 

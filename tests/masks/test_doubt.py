@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_sam_amg import Masks
-from napari_sam_amg.masks.doubt import NOTHING, sureness
+from napari_sam_amg.masks.doubt import NOTHING, doubt_of_planes, sureness
 
 RULE = {"below": 0.5, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.6}
 MODEL = {"name": "some-model", "notes": "For nuclei only.", "doubt": RULE}
@@ -65,3 +65,18 @@ def test_doubt_follows_what_is_chosen():
     masks = _masks([(0.5, 0.7)] * 3 + [(0.95, 0.95)])
     assert masks.doubt
     assert not masks[[3]].doubt
+
+
+@pytest.mark.parametrize(
+    ("doubts", "said"),
+    [
+        ([], ""),
+        ([""], ""),
+        (["why"], "why"),
+        (["why", ""], ""),
+        (["why", "", "because", ""], ""),
+        (["", "why", "because", "so"], "3 of 4 planes are doubtful; the first: why"),
+    ],
+)
+def test_doubts_of_the_planes_of_a_stack(doubts, said):
+    assert doubt_of_planes(doubts) == said

@@ -118,6 +118,44 @@ def test_a_second_run_updates_the_layer_in_place(widget, viewer, qtbot):
     assert len(viewer.layers) == 2
 
 
+@pytest.fixture
+def warned(monkeypatch) -> list[str]:
+    """What the window warns of."""
+    said: list[str] = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+    return said
+
+
+@pytest.mark.parametrize("name", ["noise", "fibres"])
+def test_images_that_the_model_is_not_for_are_warned_of(viewer, qtbot, warned, name):
+    rng = np.random.default_rng(5)
+    y, x = np.indices((256, 256))
+    images = {
+        "noise": rng.normal(100, 20, (256, 256)),
+        "fibres": 100 + 50 * np.sin(x / 3 + 4 * np.sin(y / 40)) + 50 * np.sin((x - 2 * y) / 5),
+    }
+    viewer.add_image(np.clip(images[name], 0, 255).astype(np.uint8), name=name)
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    _run(widget, qtbot)
+    status = widget._panel.status.value
+    (said,) = warned
+    assert said.startswith(f"{name}: ")
+    assert ("nothing was found" in said) == (len(widget.result.masks) == 0)
+    assert ("unsure of these masks" in said) == (len(widget.result.masks) > 0)
+    assert said.removeprefix(f"{name}: ")[1:] in status
+
+
+def test_nuclei_are_not_warned_of(viewer, sample_images, qtbot, warned):
+    viewer.add_image(sample_images[0][:300, :340], name="cells")
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    _run(widget, qtbot)
+    assert len(widget.result.masks) > 2
+    assert not warned
+    assert "unsure" not in widget._panel.status.value
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_cancel(widget, qtbot, keep):
     widget.points_per_side.value = 64

@@ -14,6 +14,7 @@ from napari_sam_amg.cli.report import choose_report, failure_line
 from napari_sam_amg.cli.segment import Segmenter
 from napari_sam_amg.cli.streams import say, warn
 from napari_sam_amg.errors import SamAmgError, WriteError
+from napari_sam_amg.masks.doubt import doubt_of_planes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,11 +132,11 @@ def _all(
 def _one(image: Image, part: Part, segmenter: Segmenter, work: Work) -> tuple[str, str]:
     """Return what was found, and what to doubt of it."""
     began, count = time.perf_counter(), 0
-    doubts: list[str] = []
+    doubts = []
     work.writer.begin(image, part)
     for found in segmenter.found(part):
         count += len(found.masks)
-        doubts += [found.masks.doubt] if found.masks.doubt else []
+        doubts.append(found.masks.doubt)
         work.writer.add(found)
         if work.summary is not None:
             work.summary.add(found)
@@ -148,16 +149,7 @@ def _one(image: Image, part: Part, segmenter: Segmenter, work: Work) -> tuple[st
     planes = f"{len(part.planes)} planes, " if len(part.planes) > 1 else ""
     plural = "" if count == 1 else "s"
     text = f"{planes}{count} mask{plural}, {time.perf_counter() - began:.1f} s"
-    return text, _doubted(doubts, len(part.planes))
-
-
-def _doubted(doubts: list[str], planes: int) -> str:
-    """Sum up the doubts of the planes of one result; empty if most planes deserve none."""
-    if 2 * len(doubts) <= planes:  # the ends of a stack are often empty
-        return ""
-    if planes == 1:
-        return doubts[0]
-    return f"{len(doubts)} of {planes} planes are doubtful; the first: {doubts[0]}"
+    return text, doubt_of_planes(doubts)
 
 
 def _fail(image: Image, part: Part, why: str, work: Work) -> None:

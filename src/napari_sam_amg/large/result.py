@@ -17,6 +17,7 @@ from napari_sam_amg.large.output import LABELS, MASKS, TABLE
 from napari_sam_amg.large.pyramid import NAME
 from napari_sam_amg.large.work import RUN
 from napari_sam_amg.masks import Masks
+from napari_sam_amg.masks.doubt import doubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +110,13 @@ class LargeResult:
         import pandas as pd
 
         return pd.read_csv(self.path / TABLE, float_precision="round_trip")
+
+    @property
+    def doubt(self) -> str:
+        """Why the result as a whole deserves doubt, as `Masks.doubt` says it."""
+        table = self.table
+        scores = (table[name].to_numpy() for name in ("predicted_iou", "stability_score"))
+        return doubt(*scores, self.provenance)
 
     def layer(self) -> tuple[Any, dict[str, Any], str]:
         """Return the lazy Labels layer that napari shows: data, keywords, kind.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -79,3 +79,19 @@ def doubt(
         f"{model['name']} is unsure of these masks ({known}). Look at them closely: it may not be "
         f"made for such images. {model['notes'].rstrip('.')}"
     )
+
+
+def doubt_of_planes(doubts: Sequence[str]) -> str:
+    """Sum up the doubts of the planes of one stack; empty if most planes deserve none.
+
+    Parameters
+    ----------
+    doubts : sequence of str
+        `doubt` of each plane. The first and last are often empty, and deserve some.
+    """
+    doubtful = [text for text in doubts if text]
+    if 2 * len(doubtful) <= len(doubts):
+        return ""
+    if len(doubts) == 1:
+        return doubtful[0]
+    return f"{len(doubtful)} of {len(doubts)} planes are doubtful; the first: {doubtful[0]}"

@@ -10,6 +10,7 @@ from magicgui.widgets import CheckBox, ComboBox, PushButton
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.linking.parameters import LinkParameters, TrackParameters
+from napari_sam_amg.masks.doubt import doubt_of_planes
 from napari_sam_amg.plugin.form import make_field
 from napari_sam_amg.plugin.layout import show_row
 from napari_sam_amg.plugin.planes import level_data, shown_axes
@@ -175,6 +176,8 @@ class Stacks(Section):
 
     def show(self, found: LinkedStack) -> None:
         """Show what was found, and keep its masks for linking again."""
+        from napari.utils.notifications import show_warning
+
         self._last = found
         self.link_again.enabled = True
         labels, tracks = show_stack(found, self._host.viewer)
@@ -183,7 +186,11 @@ class Stacks(Section):
         words += f" of {len(found.job.jobs)}" if found.partial else ""
         if found.job.t is not None and tracks is None and len(found.linked):
             words += "; no Tracks layer: napari shows one for axes in the order t, (z,) y, x"
-        self._host.say(f"{words}, in layer {labels.name}.")
+        doubt = doubt_of_planes([masks.doubt for masks in found.masks])
+        more = doubt and f" {doubt[0].upper()}{doubt[1:]}."
+        self._host.say(f"{words}, in layer {labels.name}.{more}")
+        if doubt:
+            show_warning(f"{found.job.first.plane.name}: {doubt}.")
 
     def _shown(self, layer: Image) -> list[int]:
         return shown_axes(layer, self._host.viewer)
