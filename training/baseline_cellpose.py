@@ -20,13 +20,13 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 import scores
-from cellpose_model import CHOSEN, GREY, NETWORK, CellposeRun, choose
+from cellpose_model import CHOSEN, GREY, NETWORK, SIZES, CellposeRun, choose
 from held_out import divided, refuse_validation, scenes
 from metrics import diameters
 from train import drawing_weights, save
@@ -69,22 +69,12 @@ class Crops(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     Parameters
     ----------
     training : sequence of Scene
-    device : torch.device
-        Where flows are made of labels.
-    batch, seed : int
-    mean_diameter : float
-        What the median nucleus of each image is scaled to, pixels.
+    arguments : argparse.Namespace
+        ``batch``, ``seed``, ``device`` and ``mean_diameter``, which the median nucleus of each
+        image is scaled to.
     """
 
-    def __init__(
-        self,
-        training: Sequence[Scene],
-        device: torch.device,
-        *,
-        batch: int,
-        seed: int,
-        mean_diameter: float,
-    ) -> None:
+    def __init__(self, training: Sequence[Scene], arguments: argparse.Namespace) -> None:
         from cellpose import dynamics, transforms
 
         self.images = []
@@ -92,11 +82,14 @@ class Crops(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
             grey = transforms.convert_image(scene.image, GREY).transpose(2, 0, 1)
             self.images.append(transforms.normalize_img(grey, axis=0))
         labels = [scene.labels.astype(np.int32) for scene in training]
-        self.flows: list[np.ndarray] = dynamics.labels_to_flows(labels, device=device)
+        self.flows: list[np.ndarray] = dynamics.labels_to_flows(
+            labels, device=torch.device(arguments.device)
+        )
         self.diameters = np.array([max(5.0, np.median(diameters(n))) for n in labels])
         weights = drawing_weights(training).double().numpy()
         self.shares = weights / weights.sum()
-        self.batch, self.seed, self.mean_diameter = batch, seed, mean_diameter
+        self.batch, self.seed = arguments.batch, arguments.seed
+        self.mean_diameter = arguments.mean_diameter
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw the batch of a step, the same in every run."""
@@ -164,6 +157,9 @@ def fit_sizes(net: torch.nn.Module, crops: Crops, arguments: argparse.Namespace)
     """Fit the model that tells the diameter from the style of an image."""
     from cellpose import train
 
+    (arguments.output / SIZES).unlink(missing_ok=True)  # an earlier network's
+    if not arguments.size_passes:
+        return
     train.train_size(
         net,
         str(arguments.output / NETWORK),
@@ -223,16 +219,14 @@ def main() -> None:
     held = held[:: arguments.thin]
     log.info("%d training images, %d held out", len(outside), len(held))
     (arguments.output / "arguments.json").write_text(json.dumps(vars(arguments), default=str))
-    options: dict[str, Any] = {"mean_diameter": arguments.mean_diameter, "seed": arguments.seed}
-    crops = Crops(list(scenes(arguments.data, outside)), device, batch=arguments.batch, **options)
+    crops = Crops(list(scenes(arguments.data, outside)), arguments)
     net = models.CellposeModel(
         pretrained_model=False, diam_mean=arguments.mean_diameter, device=device, mkldnn=False
     ).net
     net.diam_labels.data.fill_(float(crops.diameters.mean()))
     fit(net, crops, arguments)
     net.save_model(arguments.output / NETWORK)
-    if arguments.size_passes:
-        fit_sizes(net, crops, arguments)
+    fit_sizes(net, crops, arguments)
     if held:
         run = CellposeRun(arguments.output, device=arguments.device)
         run.thresholds = choose(run, scenes(arguments.data, held))

@@ -27,8 +27,8 @@ NETWORK, SIZES, CHOSEN = "cellpose", "cellpose_size.npy", "chosen.json"
 """Files in the folder of a run; Cellpose expects the second to be called after the first."""
 
 DIAMETERS = (0.0, 12.0, 17.0, 24.0, 34.0)
-CELLPROBS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-FLOWS = (0.4, 0.6, 0.8)
+CELLPROBS = (-3.0, -2.0, -1.0, 0.0, 1.0)
+FLOWS = (0.4, 0.6, 0.8, 1.0)
 """What is tried on held-out images."""
 
 SMALLEST, LARGEST = 5.0, 120.0
