@@ -3,6 +3,7 @@
     python training/evaluate.py DATA/val --output A.json        # the model, Otsu beside it
     python training/evaluate.py DATA/val --labels OUT           # label TIFFs of the command line
     python training/evaluate.py DATA/val --baseline             # Otsu and watershed alone
+    python training/evaluate.py DATA/val --cellpose RUN         # of baseline_cellpose.py
     python training/evaluate.py DATA/train --fold 7 --tune      # on a held-out fold only
 
 Average precision is TP / (TP + FP + FN), one-to-one, averaged over images; AP50-95 is its mean
@@ -47,6 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="write each image's scores, JSON")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--baseline", action="store_true", help="Otsu and watershed alone")
+    what.add_argument("--cellpose", type=Path, help="a run of baseline_cellpose.py")
     what.add_argument("--labels", type=Path, help="score NAME.tif label images in this folder")
     what.add_argument("--tune", action="store_true", help="sweep thresholds; refused on val/")
     parser.add_argument(
@@ -63,6 +65,11 @@ def method(arguments: argparse.Namespace) -> tuple[Callable[[Scene], np.ndarray]
     """Return what finds the objects of a scene, and what to say of it."""
     if arguments.baseline:
         return _baseline, {"method": "Otsu and watershed"}
+    if arguments.cellpose:
+        from cellpose_model import CellposeRun
+
+        run = CellposeRun(arguments.cellpose)
+        return lambda scene: run.segment(scene.image), run.provenance()
     if arguments.labels:
         from napari_sam_amg.formats import read_labels
 

@@ -96,12 +96,19 @@ def refuse_validation(data: Path) -> None:
         raise SystemExit(f"{data}: nothing is chosen on val/; use a fold of train/")
 
 
+def divided(data: Path, fold: int) -> tuple[list[str], list[str]]:
+    """Return the file names of the images outside a held-out fold, and of those in it."""
+    fields = read_fields(data)
+    names = [path.name for path in (data / "images").glob("*.png")]
+    return split_names({n: fields[n][0] for n in names}, fold, FOLDS)
+
+
 def names_of(data: Path, fold: int | None, every: int) -> list[str]:
     """Return the file names of the images of a fold, or of all; of these every n-th."""
-    names = sorted(path.name for path in (data / "images").glob("*.png"))
-    if fold is not None:
-        fields = read_fields(data)
-        names = split_names({n: fields[n][0] for n in names}, fold, FOLDS)[1]
+    if fold is None:
+        names = sorted(path.name for path in (data / "images").glob("*.png"))
+    else:
+        names = divided(data, fold)[1]
     if not names[::every]:
         raise SystemExit(f"{data}: no images")
     return names[::every]

@@ -28,9 +28,10 @@ from samples import write_samples
 from trainee import Trainee
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from data import Sample
+    from held_out import Scene
 
 log = logging.getLogger("train")
 
@@ -73,7 +74,7 @@ def save(path: Path, state: dict[str, object]) -> None:
     temporary.replace(path)
 
 
-def drawing_weights(samples: list[Sample]) -> torch.Tensor:
+def drawing_weights(samples: Sequence[Sample | Scene]) -> torch.Tensor:
     """How often each image is drawn: fields of many images less, hard looks more often."""
     count: dict[str, int] = {}
     for sample in samples:
