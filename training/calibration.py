@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("calibration")
 
 SAM2 = {"pred_iou_thresh": 0.8, "stability_score_thresh": 0.95, "box_nms_thresh": 0.7}
-"""sam2's default thresholds."""
+"""sam2's default thresholds, which go with logits moved by 1 (``stability_score_offset``)."""
 
 SETS = {
     "all candidates, any object": "the object that fits best counts as true",
@@ -50,8 +50,8 @@ class Measured:
         self.recommended: scores.Rows = {}
         self.sam2: scores.Rows = {}
 
-    def add(self, scene: Scene, proposals: Proposals, *, whole: bool) -> None:
-        """Look at one image; `whole` if it is not tiled."""
+    def add(self, scene: Scene, proposals: Proposals, usual: Proposals, *, whole: bool) -> None:
+        """Look at one image: its proposals, those with sam2's own offset, if it is not tiled."""
         found = Candidates.of(proposals, scene.labels)
         masks, selection = proposals.selected()
         chosen = selection.rows
@@ -89,7 +89,7 @@ class Measured:
         }
         self.rows[scene.name] = row
         self.recommended[scene.name] = scores.score(masks.to_labels(), scene)
-        self.sam2[scene.name] = scores.score(proposals.select(**SAM2).to_labels(), scene)
+        self.sam2[scene.name] = scores.score(usual.select(**SAM2).to_labels(), scene)
 
     def report(self) -> str:
         """Return tables in Markdown."""
@@ -139,9 +139,15 @@ def _total(parts: dict[str, Reliability]) -> Reliability:
 def measure(generator: AutomaticMaskGenerator, data: Path, names: list[str]) -> Measured:
     """Propose on each image without a floor, and measure."""
     measured = Measured()
+    own = generator.parameters.model_dump()
+    usual = generator.configured(**own | {"stability_score_offset": 1.0})
     for scene in scenes(data, names):
         proposals = generator.propose(scene.image, name=scene.name)
-        measured.add(scene, proposals, whole=generator.tiling(scene.labels.shape) is None)
+        other = proposals
+        if own["stability_score_offset"] != 1:
+            other = usual.propose(scene.image, name=scene.name)
+        whole = generator.tiling(scene.labels.shape) is None
+        measured.add(scene, proposals, other, whole=whole)
     return measured
 
 
