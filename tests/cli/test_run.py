@@ -162,7 +162,7 @@ def test_results_that_deserve_doubt_are_named(
     tmp_path: Path, images: Any, capsys: Any, generator: Any
 ) -> None:
     rule = {"below": 0.95, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.0}
-    generator.provenance = {"model": {"name": "some-model", "notes": "Of no use.", "doubt": rule}}
+    generator.provenance = {"model": {"name": "some-model", "doubt": rule}}
     assert main(command(tmp_path)) == 0  # no failure
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
@@ -170,7 +170,10 @@ def test_results_that_deserve_doubt_are_named(
         if "empty" in line:
             assert line == f"sub/empty.png: {NOTHING}"
         else:
-            assert "some-model is unsure of these masks (0.72 on average;" in line
+            assert (
+                "some-model is unsure of these masks (0.72 on average; images that it is for give 0.95"
+                in line
+            )
 
 
 def test_the_others_are_done_when_some_fail(

@@ -143,7 +143,7 @@ def test_images_that_the_model_is_not_for_are_warned_of(viewer, qtbot, warned, n
     assert said.startswith(f"{name}: ")
     assert ("nothing was found" in said) == (len(widget.result.masks) == 0)
     assert ("unsure of these masks" in said) == (len(widget.result.masks) > 0)
-    assert said.removeprefix(f"{name}: ")[1:] in status
+    assert f" Warning: {said.removeprefix(f'{name}: ')}" in status
 
 
 def test_nuclei_are_not_warned_of(viewer, sample_images, qtbot, warned):

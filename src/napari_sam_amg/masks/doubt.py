@@ -74,10 +74,10 @@ def doubt(
         return ""
     known = "none of them is above its own thresholds"
     if not np.isnan(value):
-        known = f"{value:.2f} on average; of images that it is for, above {rule['below']:.2f}"
+        known = f"{value:.2f} on average; images that it is for give {rule['below']:.2f} or more"
     return (
-        f"{model['name']} is unsure of these masks ({known}). Look at them closely: it may not be "
-        f"made for such images. {model['notes'].rstrip('.')}"
+        f"{model['name']} is unsure of these masks ({known}): it may not be made for such images; "
+        "look closely before you use them"
     )
 
 

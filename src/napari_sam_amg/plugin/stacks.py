@@ -187,7 +187,7 @@ class Stacks(Section):
         if found.job.t is not None and tracks is None and len(found.linked):
             words += "; no Tracks layer: napari shows one for axes in the order t, (z,) y, x"
         doubt = doubt_of_planes([masks.doubt for masks in found.masks])
-        more = doubt and f" {doubt[0].upper()}{doubt[1:]}."
+        more = doubt and f" Warning: {doubt}."
         self._host.say(f"{words}, in layer {labels.name}.{more}")
         if doubt:
             show_warning(f"{found.job.first.plane.name}: {doubt}.")

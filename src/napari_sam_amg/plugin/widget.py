@@ -316,6 +316,6 @@ class AmgWidget(Container[Any]):
         self._shown(masks, len(self.result.proposals))
 
     def _shown(self, masks: Masks, total: int, more: str = "") -> None:
-        doubt = masks.doubt and f" {masks.doubt[0].upper()}{masks.doubt[1:]}."
+        doubt = masks.doubt and f" Warning: {masks.doubt}."
         self.say(f"{len(masks)} masks shown, of {total} candidates.{more}{doubt}")
         self.result_changed.emit()
