@@ -117,7 +117,9 @@ class Comparison:
     ious : ndarray
         IoU of matched pairs; unmatched masks are not in it.
     score_difference : float
-        Largest difference of predicted IoU or stability over pairs of IoU above 0.99.
+        Largest difference of predicted IoU or stability over pairs of IoU above 0.99. Stability
+        is a quotient of two numbers of pixels, and the last digit of a logit decides on a pixel:
+        what one pixel explains does not count.
     same_order : bool
         Whether mask i of one has an IoU above 0.99 with mask i of the other, for all i.
     unexplained : int
@@ -169,14 +171,14 @@ def compare(
     rows, columns = linear_sum_assignment(iou, maximize=True)
     matched = iou[rows, columns]
     close = matched > 0.99
-    difference = max(
-        (
-            abs(expected[i][key] - found[j][key])
-            for i, j in zip(rows[close], columns[close], strict=True)
-            for key in ("predicted_iou", "stability_score")
-        ),
-        default=0.0,
-    )
+    pairs = [(expected[i], found[j]) for i, j in zip(rows[close], columns[close], strict=True)]
+    differences = [abs(one["predicted_iou"] - other["predicted_iou"]) for one, other in pairs]
+    differences += [
+        # The larger of the two areas that stability compares is at least the mask's own.
+        max(0.0, abs(one["stability_score"] - other["stability_score"]) - 1 / one["area"])
+        for one, other in pairs
+    ]
+    difference = max(differences, default=0.0)
     # A mask is no duplicate of itself, nor of itself as the other side found it.
     partner = {id(expected[i]): found[j] for i, j in zip(rows, columns, strict=True)}
     partner |= {id(found[j]): expected[i] for i, j in zip(rows, columns, strict=True)}

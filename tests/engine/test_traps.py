@@ -35,7 +35,7 @@ def test_no_mask_of_area_0_even_with_thresholds_at_0(small, image):
     assert (proposals.store.areas > 0).all()
 
 
-@pytest.mark.parametrize("layers", range(5 if FULL else 4))
+@pytest.mark.parametrize("layers", range(5 if FULL else 3))
 @pytest.mark.parametrize("use_m2m", [False, True])
 def test_nothing_found_is_an_empty_result(small, image, layers, use_m2m):
     generator = AutomaticMaskGenerator(
