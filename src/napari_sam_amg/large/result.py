@@ -115,8 +115,11 @@ class LargeResult:
     def doubt(self) -> str:
         """Why the result as a whole deserves doubt, as `Masks.doubt` says it."""
         table = self.table
-        scores = (table[name].to_numpy() for name in ("predicted_iou", "stability_score"))
-        return doubt(*scores, self.provenance)
+        return doubt(
+            table["predicted_iou"].to_numpy(),
+            table["stability_score"].to_numpy(),
+            self.provenance,
+        )
 
     def layer(self) -> tuple[Any, dict[str, Any], str]:
         """Return the lazy Labels layer that napari shows: data, keywords, kind.
