@@ -176,6 +176,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     parser.add_argument("--fold", type=int, default=7, help="held-out fold of 8; -1 for none")
+    parser.add_argument(
+        "--leave-out", help="a look that is not trained on, as fields.csv has it: color for tissue"
+    )
     parser.add_argument("--autocast", action="store_true", help="bfloat16 where it is safe")
     parser.add_argument("--graph", action="store_true", help="CUDA graph; whole canvases only")
     return parser.parse_args()
@@ -194,6 +197,12 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     device = torch.device(arguments.device)
     training, held_out = split_fold(load_samples(arguments.data), arguments.fold, 8)
+    if arguments.leave_out:
+        kept = [sample for sample in training if sample.look != arguments.leave_out]
+        if len(kept) == len(training) or not kept:
+            looks = ", ".join(sorted({sample.look for sample in training}))
+            raise SystemExit(f"--leave-out {arguments.leave_out}: the looks are {looks}")
+        training = kept
     log.info("%d training images, %d held out", len(training), len(held_out))
     (arguments.output / "arguments.json").write_text(json.dumps(vars(arguments), default=str))
 

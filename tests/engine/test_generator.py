@@ -258,8 +258,10 @@ def test_a_padded_profile_equals_a_hand_padded_square(small, sample_images, shap
     np.testing.assert_array_equal(padded.predicted_iou, by_hand.predicted_iou[kept])
 
 
-def test_fast_precision_finds_the_same_objects(small, image):
+def test_fast_precision_finds_the_same_objects(small, image, monkeypatch):
     from parity_tools import compare
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
 
     parameters = {"points_per_side": 12} | KEEP_MOST
     exact = AutomaticMaskGenerator(small, **parameters)
@@ -268,6 +270,21 @@ def test_fast_precision_finds_the_same_objects(small, image):
     assert result.counts[0] > 3
     assert result.f1(0.75) > 0.8
     assert fast.segment(image).provenance["precision"] == "fast"
+
+
+def test_fast_precision_computes_in_float32_where_bfloat16_is_slow(
+    small, image, monkeypatch, caplog
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    parameters = {"points_per_side": 6} | KEEP_MOST
+    exact = AutomaticMaskGenerator(small, **parameters).segment(image)
+    assert not caplog.records
+    found = AutomaticMaskGenerator(small, precision="fast", **parameters).segment(image)
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert "no units for bfloat16" in caplog.text
+    assert found.provenance["precision"] == "exact"
+    assert len(found) == len(exact) > 3
+    np.testing.assert_array_equal(found.predicted_iou, exact.predicted_iou)
 
 
 def test_provenance_says_what_made_a_result(sample_images):

@@ -7,6 +7,7 @@ import torch
 
 from napari_sam_amg.errors import DeviceError
 from napari_sam_amg.models import choose_device
+from napari_sam_amg.models.devices import multiplies_bfloat16
 
 
 @pytest.fixture
@@ -74,3 +75,27 @@ def test_too_little_memory_on_the_device(monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "to", full)
     with pytest.raises(DeviceError, match=r"0\.02 GiB.*smaller model"):
         load_model("nuclei-nano", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "found", "expected"),
+    [
+        ("cpu", {"avx512_bf16": True}, True),
+        ("cpu", {"avx512_bf16": False, "amx_bf16": True}, True),
+        ("cpu", {"avx2": True, "avx512_f": True, "avx512_bf16": False}, False),
+        ("cpu", {"neon": True, "bf16": True}, True),
+        ("cpu", {"neon": True}, False),
+        ("cuda:0", (9, 0), True),
+        ("cuda:0", (7, 5), False),
+        ("mps", {}, True),
+    ],
+)
+def test_who_has_units_for_bfloat16(device, found, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: found)
+    assert multiplies_bfloat16(torch.device(device)) is expected
+
+
+def test_an_older_torch_cannot_tell(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert multiplies_bfloat16(torch.device("cpu"))

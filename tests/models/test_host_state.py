@@ -50,6 +50,8 @@ torch.save(model.state_dict(), path)
 checkpoint = load_model(path, device="cpu")
 from napari_sam_amg import AutomaticMaskGenerator
 image = np.random.default_rng(0).integers(0, 255, (64, 80), dtype=np.uint8)
+from napari_sam_amg.engine import arguments
+arguments.multiplies_bfloat16 = lambda device: True  # fast is to be fast on any machine
 few = {"points_per_side": 2, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 counts = [
     len(AutomaticMaskGenerator(model, precision=precision, crop_n_layers=1, **few).segment(image))

@@ -176,8 +176,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--precision",
         metavar="{exact,fast}",
-        help="exact (the default) computes in float32; fast in bfloat16 where that is safe, "
-        "and masks can differ slightly.",
+        help="exact (the default) computes in float32; fast in bfloat16 where the device "
+        "has units for it, and masks can differ slightly.",
     )
     group.add_argument("--list-models", action="store_true", help="List the models, and end.")
     group.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -11,11 +12,13 @@ import torch
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.models import InputProfile, ModelInfo, list_models, model_info, resolve
 from napari_sam_amg.models.architecture import ARCHITECTURES
-from napari_sam_amg.models.devices import parse_device
+from napari_sam_amg.models.devices import multiplies_bfloat16, parse_device
 from napari_sam_amg.sizes import resolved
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
+
+log = logging.getLogger(__name__)
 
 Precision = Literal["exact", "fast"]
 
@@ -24,6 +27,18 @@ def checked_precision(precision: Precision) -> Precision:
     """Return `precision` if there is such a one; ParameterError otherwise."""
     if precision not in get_args(Precision):
         raise ParameterError(f"precision={precision!r}: use one of {list(get_args(Precision))}")
+    return precision
+
+
+def usable_precision(precision: Precision, device: torch.device) -> Precision:
+    """Return `precision`, or "exact" where "fast" would be slower; the log says so."""
+    if precision == "fast" and not multiplies_bfloat16(device):
+        log.warning(
+            "precision fast: %s has no units for bfloat16 (AVX512-BF16, AMX), without which it is "
+            "several times slower than float32; computing in float32, as exact does",
+            device,
+        )
+        return "exact"
     return precision
 
 

@@ -14,6 +14,7 @@ from napari_sam_amg.engine.arguments import (
     checked_floor,
     checked_precision,
     load,
+    usable_precision,
 )
 from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import FeatureCache, Features, encode, stoppable
@@ -58,7 +59,8 @@ class AutomaticMaskGenerator:
         handed in, "auto" or its own.
     precision : {"exact", "fast"}
         "exact" computes in float32. "fast" runs the network's matrix products in
-        bfloat16 and takes all decisions in float32; masks can differ slightly.
+        bfloat16 and takes all decisions in float32; masks can differ slightly. On a
+        device without units for bfloat16 it is "exact", and the log says so.
     contrast : tuple of float, optional
         Values (low, high) of the image that become 0 and 255. By default uint8 goes to
         the model unchanged or by the model's own profile, and other types by the
@@ -104,10 +106,11 @@ class AutomaticMaskGenerator:
         **parameters: Any,
     ) -> None:
         AmgParameters(**parameters)  # wrong ones are refused before anything is loaded
-        self._precision = checked_precision(precision)
+        checked_precision(precision)
         self._contrast = None if contrast is None else check_contrast(contrast)
         self._gamma = check_gamma(gamma)
         self.model, self.info = load(model, device, parameters, model_folder)
+        self._precision = usable_precision(precision, self.device)
         self.parameters = resolved(self.info, parameters, self._image_size)
         self._lock = threading.Lock()
         self._cache = FeatureCache()

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+"""Names in `torch.cpu.get_capabilities`."""
+
 _FIX = "use 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
 
 
@@ -61,6 +64,30 @@ def parse_device(device: str | torch.device) -> torch.device | None:
         return torch.device(device.strip().lower() if isinstance(device, str) else device)
     except (RuntimeError, TypeError, ValueError):
         raise DeviceError(f"device {device!r} is not a device: {_FIX}") from None
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has units for bfloat16, without which float32 is several times faster.
+
+    Parameters
+    ----------
+    device : torch.device
+        Of a CPU, what torch tells of it counts: AVX512-BF16 or AMX, or BF16 of Arm.
+
+    Returns
+    -------
+    bool
+        True also where it cannot be told.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0) or bool(torch.version.hip)
+    ask = getattr(torch.cpu, "get_capabilities", None)  # not in every torch that we run on
+    if device.type != "cpu" or ask is None:
+        return True
+    found = ask()
+    return any(found.get(unit, False) for unit in _BFLOAT16_UNITS)
 
 
 def _best() -> str:

@@ -122,8 +122,8 @@ class Panel:
             name="precision",
             label="Precision",
             choices=["exact", "fast"],
-            tooltip="<qt>exact computes in float32; fast in bfloat16, which can change masks "
-            "slightly.</qt>",
+            tooltip="<qt>exact computes in float32; fast in bfloat16, where the device has "
+            "units for it, which can change masks slightly.</qt>",
         )
         self.preset = ComboBox(
             name="preset",
