@@ -83,6 +83,15 @@ def drawing_weights(samples: Sequence[Sample | Scene]) -> torch.Tensor:
     return torch.tensor(weights)
 
 
+def without(samples: list[Sample], look: str) -> list[Sample]:
+    """Leave out the images of a look; SystemExit if that leaves all of them or none."""
+    kept = [sample for sample in samples if sample.look != look]
+    if len(kept) in (0, len(samples)):
+        looks = ", ".join(sorted({sample.look for sample in samples}))
+        raise SystemExit(f"--leave-out {look}: the looks are {looks}")
+    return kept
+
+
 class Optimisation:
     """The trainee, its optimiser and the running mean of its weights."""
 
@@ -198,11 +207,7 @@ def main() -> None:
     device = torch.device(arguments.device)
     training, held_out = split_fold(load_samples(arguments.data), arguments.fold, 8)
     if arguments.leave_out:
-        kept = [sample for sample in training if sample.look != arguments.leave_out]
-        if len(kept) == len(training) or not kept:
-            looks = ", ".join(sorted({sample.look for sample in training}))
-            raise SystemExit(f"--leave-out {arguments.leave_out}: the looks are {looks}")
-        training = kept
+        training = without(training, arguments.leave_out)
     log.info("%d training images, %d held out", len(training), len(held_out))
     (arguments.output / "arguments.json").write_text(json.dumps(vars(arguments), default=str))
 
