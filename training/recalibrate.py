@@ -8,6 +8,8 @@ head that predicts IoU is scaled and shifted, the same for all masks, so that th
 candidates is what it says (Platt's scaling: the order of candidates stays). The last layers of the
 hypernetworks are multiplied, and with them all mask logits: their sign, and so the masks, stay,
 while stability, which asks how many pixels change sides when the threshold moves by 1, rises.
+Masks do change with ``multimask_output=False``, where sam2 chooses by a stability of its own, and
+with ``use_m2m``, where logits are a prompt.
 
 Candidates are those of the grid and of the prompts where the model sees objects, each weighing
 as much; true is the IoU with the object under the prompt, 0 on the background.
@@ -80,7 +82,7 @@ def fit(predicted: Column, true: Column, weights: Column) -> tuple[float, float]
 def changed(
     weights: dict[str, torch.Tensor], scale: float, shift: float, steepness: float
 ) -> dict[str, torch.Tensor]:
-    """Return the weights of a model with other scores and the same masks.
+    """Return the weights of a model with other scores and the same masks, three a prompt.
 
     Parameters
     ----------
