@@ -261,8 +261,9 @@ def test_a_padded_profile_equals_a_hand_padded_square(small, sample_images, shap
 def test_fast_precision_finds_the_same_objects(small, image, monkeypatch):
     from parity_tools import compare
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False
+    )
     parameters = {"points_per_side": 12} | KEEP_MOST
     exact = AutomaticMaskGenerator(small, **parameters)
     fast = AutomaticMaskGenerator(small, precision="fast", **parameters)
@@ -275,7 +276,7 @@ def test_fast_precision_finds_the_same_objects(small, image, monkeypatch):
 def test_fast_precision_computes_in_float32_where_bfloat16_is_slow(
     small, image, monkeypatch, caplog
 ):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
     parameters = {"points_per_side": 6} | KEEP_MOST
     exact = AutomaticMaskGenerator(small, **parameters).segment(image)
     assert not caplog.records

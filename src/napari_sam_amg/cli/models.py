@@ -65,7 +65,7 @@ def _fetch(info: ModelInfo, options: Options) -> Path:
 def _fetch_ahead(options: Options) -> None:
     """Fetch the model where the user can see it; loading would do it without a word."""
     from napari_sam_amg import models
-    from napari_sam_amg.engine.arguments import checked_precision
+    from napari_sam_amg.engine.arguments import check_precision
     from napari_sam_amg.models.download import file_name, model_folder
 
     info = models.model_info(options.model or default_name())
@@ -73,7 +73,7 @@ def _fetch_ahead(options: Options) -> None:
         return
     # What else would be refused after it, is refused before a long download.
     models.choose_device(options.device)
-    checked_precision(options.precision)  # type: ignore[arg-type]
+    check_precision(options.precision)
     _fetch(info, options)
 
 

@@ -23,19 +23,18 @@ log = logging.getLogger(__name__)
 Precision = Literal["exact", "fast"]
 
 
-def checked_precision(precision: Precision) -> Precision:
-    """Return `precision` if there is such a one; ParameterError otherwise."""
+def check_precision(precision: str) -> None:
+    """Raise ParameterError if there is no such precision."""
     if precision not in get_args(Precision):
         raise ParameterError(f"precision={precision!r}: use one of {list(get_args(Precision))}")
-    return precision
 
 
 def usable_precision(precision: Precision, device: torch.device) -> Precision:
     """Return `precision`, or "exact" where "fast" would be slower; the log says so."""
     if precision == "fast" and not multiplies_bfloat16(device):
         log.warning(
-            "precision fast: %s has no units for bfloat16 (AVX512-BF16, AMX), without which it is "
-            "several times slower than float32; computing in float32, as exact does",
+            "precision fast: %s has no units for bfloat16 and would be slower with it than with "
+            "float32; computing in float32, as exact does",
             device,
         )
         return "exact"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.engine.arguments import (
     Precision,
+    check_precision,
     checked_floor,
-    checked_precision,
     load,
     usable_precision,
 )
@@ -106,7 +106,7 @@ class AutomaticMaskGenerator:
         **parameters: Any,
     ) -> None:
         AmgParameters(**parameters)  # wrong ones are refused before anything is loaded
-        checked_precision(precision)
+        check_precision(precision)
         self._contrast = None if contrast is None else check_contrast(contrast)
         self._gamma = check_gamma(gamma)
         self.model, self.info = load(model, device, parameters, model_folder)

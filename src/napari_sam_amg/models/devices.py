@@ -67,7 +67,7 @@ def parse_device(device: str | torch.device) -> torch.device | None:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device has units for bfloat16, without which float32 is several times faster.
+    """Whether a device has units for bfloat16, without which float32 is faster.
 
     Parameters
     ----------
