@@ -18,6 +18,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from napari_sam_amg.masks.doubt import RULE, is_rule
 from napari_sam_amg.models.architecture import ARCHITECTURES, build, has_object_head
 from napari_sam_amg.models.profiles import InputProfile
 from napari_sam_amg.parameters import AmgParameters
@@ -106,6 +107,8 @@ def export(
     build(ARCHITECTURES[NAME], object_head=has_object_head(weights)).load_state_dict(weights)
     AmgParameters(**recommended)
     InputProfile.from_json(profile)
+    if doubt is not None and not is_rule(doubt):
+        raise SystemExit(f"doubt={doubt!r}: give a number for each of {', '.join(RULE)}")
     data = safetensors.torch.save(compress(weights), metadata={"architecture": NAME})
     if len(data) > MAX_BYTES:
         raise SystemExit(f"{len(data)} bytes are more than the {MAX_BYTES} that fit the wheel")

@@ -3,13 +3,14 @@
     python training/recalibrate.py DATA/train --fold 7 --steepness 8 --output CALIBRATED.pt
     python training/export.py CALIBRATED.pt --recommended ...
 
-Two layers are changed, each by numbers that are found on the held-out fold. The last layer of the
+Three layers are changed. The last layer of the
 head that predicts IoU is scaled and shifted, the same for all masks, so that the mean true IoU of
 candidates is what it says (Platt's scaling: the order of candidates stays). The last layers of the
 hypernetworks are multiplied, and with them all mask logits: their sign, and so the masks, stay,
 while stability, which asks how many pixels change sides when the threshold moves by 1, rises.
-Masks do change with ``multimask_output=False``, where sam2 chooses by a stability of its own, and
-with ``use_m2m``, where logits are a prompt.
+The first layer that sees logits as a prompt (``use_m2m``) is divided by as much. With
+``multimask_output=False`` sam2 chooses by a stability of its own, whose
+`Architecture.stability_delta` has to be multiplied too.
 
 Candidates are those of the grid and of the prompts where the model sees objects, each weighing
 as much; true is the IoU with the object under the prompt, 0 on the background.
@@ -40,6 +41,7 @@ log = logging.getLogger("recalibrate")
 
 IOU_HEAD = "sam_mask_decoder.iou_prediction_head.layers.2."
 HYPERNETWORKS = "sam_mask_decoder.output_hypernetworks_mlps."
+HINTS = "sam_prompt_encoder.mask_downscaling.0.weight"
 _EDGE = 1e-6
 
 
@@ -82,7 +84,9 @@ def fit(predicted: Column, true: Column, weights: Column) -> tuple[float, float]
 def changed(
     weights: dict[str, torch.Tensor], scale: float, shift: float, steepness: float
 ) -> dict[str, torch.Tensor]:
-    """Return the weights of a model with other scores and the same masks, three a prompt.
+    """Return the weights of a model with other scores and the same masks.
+
+    But for sam2's bounds of -32 and 32 on logits that are a prompt: they are now met earlier.
 
     Parameters
     ----------
@@ -100,6 +104,7 @@ def changed(
     for name in out:
         if name.startswith(HYPERNETWORKS) and ".layers.2." in name:
             out[name] *= steepness
+    out[HINTS] /= steepness
     return out
 
 

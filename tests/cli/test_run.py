@@ -162,7 +162,11 @@ def test_results_that_deserve_doubt_are_named(
     tmp_path: Path, images: Any, capsys: Any, generator: Any
 ) -> None:
     rule = {"below": 0.95, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.0}
-    generator.provenance = {"model": {"name": "some-model", "doubt": rule}}
+    rule["stability_score_offset"] = 1.0
+    generator.provenance = {
+        "model": {"name": "some-model", "doubt": rule},
+        "parameters": {"stability_score_offset": 1.0},
+    }
     assert main(command(tmp_path)) == 0  # no failure
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4

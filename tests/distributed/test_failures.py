@@ -19,6 +19,7 @@ from napari_sam_amg.distributed import worker
 from napari_sam_amg.distributed.connection import connected, prepare_workers
 from napari_sam_amg.distributed.planes import RemotePlane, only_plane
 from napari_sam_amg.distributed.setup import Setup, differing, local_versions
+from napari_sam_amg.engine import arguments
 from napari_sam_amg.errors import ImageError, ModelError, SchedulerError
 
 if TYPE_CHECKING:
@@ -142,6 +143,16 @@ def test_a_worker_that_came_late_is_looked_at_too() -> None:
         load(replace(setup, versions={**setup.versions, "sam2": "0.0"}))
     with pytest.raises(ModelError, match=r"other weights .* there 000"):
         load(replace(setup, sha256="0" * 64))
+
+
+def test_a_worker_that_would_compute_otherwise_is_refused(monkeypatch: Any) -> None:
+    load: Callable[[Setup], Any] = worker._generator.__wrapped__
+    monkeypatch.setattr(arguments, "multiplies_bfloat16", lambda device: False)
+    with pytest.raises(SchedulerError, match="choose precision exact"):
+        load(Setup.of("nuclei-nano", {"device": "cpu", "precision": "fast"}))
+    monkeypatch.setattr(arguments, "multiplies_bfloat16", lambda device: True)
+    setup = Setup.of("nuclei-nano", {"device": "cpu", "precision": "fast"})
+    assert load(setup).precision == "fast"
 
 
 def test_setups_are_equal_if_everything_is(tmp_path: Path) -> None:

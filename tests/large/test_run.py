@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +13,7 @@ import zarr
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.errors import Cancelled, ImageError, ParameterError, WriteError
 from napari_sam_amg.large import LargeResult, output, plane, segment_large, steps_large
+from napari_sam_amg.masks.doubt import RULE
 
 TILES = {"tile_size": 100, "tile_halo": 25, "points_per_side": 6}
 
@@ -190,6 +194,12 @@ def test_a_finished_run_is_not_done_again(pretend, mosaic, tmp_path):
     assert again[-1].result == first[-1].result
     assert tree(folder, but=()) == before
     assert not (folder / "unfinished").exists()
+    # What a model's card says of doubt changes no result.
+    rule = dict.fromkeys(RULE, 0.5)
+    told = copy.copy(generator)
+    told.info = dataclasses.replace(generator.info, doubt=rule)
+    assert list(steps_large(told, mosaic, folder))[-1].result == first[-1].result
+    assert tree(folder, but=()) == before
     with pytest.raises(ImageError, match="another image"):
         segment_large(generator, mosaic ^ 1, folder)
 

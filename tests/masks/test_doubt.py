@@ -8,11 +8,18 @@ import pytest
 from napari_sam_amg import Masks
 from napari_sam_amg.masks.doubt import NOTHING, doubt_of_planes, sureness
 
-RULE = {"below": 0.5, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.6}
+RULE = {
+    "below": 0.5,
+    "pred_iou_thresh": 0.4,
+    "stability_score_thresh": 0.6,
+    "stability_score_offset": 8.0,
+}
 MODEL = {"name": "some-model", "doubt": RULE}
 
 
-def _masks(scores: list[tuple[float, float]], model: dict | None = MODEL) -> Masks:
+def _masks(
+    scores: list[tuple[float, float]], model: dict | str | None = MODEL, offset: float = 8.0
+) -> Masks:
     arrays = [np.eye(6, dtype=bool)] * len(scores)
     iou, stability = zip(*scores, strict=True) if scores else ((), ())
     return Masks.from_arrays(
@@ -20,7 +27,8 @@ def _masks(scores: list[tuple[float, float]], model: dict | None = MODEL) -> Mas
         shape=(6, 6),
         predicted_iou=np.array(iou, dtype=np.float32),
         stability_score=np.array(stability, dtype=np.float32),
-        provenance={} if model is None else {"model": model},
+        provenance={"parameters": {"stability_score_offset": offset}}
+        | ({} if model is None else {"model": model}),
     )
 
 
@@ -33,6 +41,18 @@ CASES = {
     "no rule known": ([(0.1, 0.1)], MODEL | {"doubt": None}, ""),
     "a card without a rule": ([(0.1, 0.1)], {"name": "a"}, ""),
     "no model known": ([(0.1, 0.1)], None, ""),
+    "what of the rule is missing": (
+        [(0.1, 0.1)],
+        MODEL | {"doubt": {k: v for k, v in RULE.items() if k != "below"}},
+        "",
+    ),
+    "a name for a model": ([(0.1, 0.1)], "some-model", ""),
+    "barely unsure": (
+        [(0.4996, 1.0)],
+        MODEL,
+        "0.4996 on average; images that it is for give 0.5000",
+    ),
+    "no stability known": ([(0.1, np.nan)], MODEL, ""),
     "no scores known": ([(np.nan, np.nan)], MODEL, ""),
     "no masks": ([], MODEL, NOTHING),
     "no masks of an unknown model": ([], None, NOTHING),
@@ -47,6 +67,20 @@ def test_doubt(case):
     assert bool(found) == bool(said)
     if "none of" in said or "average" in said:
         assert found.startswith("some-model is unsure")
+
+
+def test_no_verdict_where_stability_is_another_quantity():
+    assert _masks([(0.5, 0.7)]).doubt
+    assert not _masks([(0.5, 0.7)], offset=1.0).doubt
+    masks = _masks([(0.5, 0.7)])
+    del masks.provenance["parameters"]
+    assert not masks.doubt
+
+
+def test_nothing_found_so_far_is_no_news():
+    masks = _masks([])
+    masks.provenance["partial"] = True
+    assert not masks.doubt
 
 
 def test_sureness_is_the_mean_product_of_what_counts():

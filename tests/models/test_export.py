@@ -29,7 +29,12 @@ def options(script) -> dict:
     return {
         "recommended": {"pred_iou_thresh": 0.5},
         "profile": script.PROFILE,
-        "doubt": {"below": 0.4, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.6},
+        "doubt": {
+            "below": 0.4,
+            "pred_iou_thresh": 0.5,
+            "stability_score_thresh": 0.6,
+            "stability_score_offset": 8.0,
+        },
         "figures": {"AP50": 0.5},
         "training": {"steps": 3},
     }
@@ -67,6 +72,7 @@ def test_the_same_weights_give_the_same_file(script, options, nano_weights, tmp_
         ({"recommended": {"pred_iou_tresh": 0.5}}, ParameterError),
         ({"recommended": {"pred_iou_thresh": 5}}, ParameterError),
         ({"profile": {"percentiles": [9, 1]}}, ModelError),
+        ({"doubt": {"below": 0.4}}, SystemExit),
     ],
 )
 def test_bad_cards_are_not_written(script, options, nano_weights, tmp_path, change, error):

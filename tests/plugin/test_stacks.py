@@ -223,6 +223,33 @@ def test_linking_again_does_not_ask_the_model(quick, wait) -> None:
     assert widget.asked == 3
 
 
+def test_linking_again_does_not_warn_again(quick, wait, monkeypatch) -> None:
+    warned = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", warned.append)
+    widget = quick(np.zeros_like(SERIES), axis_labels=("z", "y", "x"))
+    for start in (widget.run_stack, widget.relink_stack):
+        start()
+        wait(widget)
+        assert "nothing was found" in widget._panel.status.value
+        assert len(warned) == 1
+    widget.run_stack()
+    wait(widget)
+    assert len(warned) == 2
+
+
+def test_nothing_in_the_planes_so_far_is_no_news(quick, wait, qtbot, monkeypatch) -> None:
+    warned = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", warned.append)
+    widget = quick(np.zeros_like(SERIES), axis_labels=("z", "y", "x"))
+    widget.held = 2
+    widget.run_stack()
+    qtbot.waitUntil(lambda: widget.asked == 2)
+    widget.cancel(keep=True)
+    wait(widget)
+    assert "in 2 planes of 3" in widget._panel.status.value
+    assert not warned
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_ending_early(quick, wait, qtbot, keep) -> None:
     widget = quick(SERIES, axis_labels=("t", "y", "x"))

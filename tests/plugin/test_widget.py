@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.engine import arguments
 from napari_sam_amg.errors import ImageError, RunError
 from napari_sam_amg.plugin.layers import MASKS, PROVENANCE
 from napari_sam_amg.plugin.settings import LIVE
@@ -154,6 +155,32 @@ def test_nuclei_are_not_warned_of(viewer, sample_images, qtbot, warned):
     assert len(widget.result.masks) > 2
     assert not warned
     assert "unsure" not in widget._panel.status.value
+
+
+def test_hidden_masks_are_not_taken_for_nothing_found(viewer, sample_images, qtbot, warned):
+    viewer.add_image(sample_images[0][:300, :340], name="cells")
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    _run(widget, qtbot)
+    widget.nesting.value = "sub-part"
+    _run(widget, qtbot)
+    assert widget.labels_layer.data.max() == 0
+    assert widget._panel.status.value.startswith("0 masks shown")
+    assert not warned
+    assert "nothing was found" not in widget._panel.status.value
+
+
+def test_what_was_computed_otherwise_is_said(viewer, sample_images, qtbot, monkeypatch):
+    monkeypatch.setattr(arguments, "multiplies_bfloat16", lambda device: False)
+    viewer.add_image(sample_images[0][:100, :100], name="cells")
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.precision.value = "fast"
+    _run(widget, qtbot)
+    assert "Computed as exact" in widget._panel.status.value
+    widget.precision.value = "exact"
+    _run(widget, qtbot)
+    assert "Computed as" not in widget._panel.status.value
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -35,17 +35,35 @@ def test_weights_count():
     assert expit(scale * 0 + shift) == pytest.approx(0.75, abs=1e-3)
 
 
-def test_the_masks_stay_and_the_scores_change(nano, sample_images):
-    scale, shift, steepness = 1.4, -0.8, 4.0
-    other = copy.deepcopy(nano)
-    other.load_state_dict(changed(nano.state_dict(), scale, shift, steepness))
+def _scored(model, scale, shift, steepness):
+    other = copy.deepcopy(model)
+    other.load_state_dict(changed(model.state_dict(), scale, shift, steepness))
+    other.sam_mask_decoder.dynamic_multimask_stability_delta *= steepness
+    return other
+
+
+@pytest.mark.parametrize(
+    ("option", "steepness"),
+    [
+        ({}, 4.0),
+        ({"multimask_output": False}, 4.0),
+        # From logits so small that none meets sam2's bounds, before or after.
+        ({"use_m2m": True}, 1 / 8),
+        ({"use_m2m": True, "multimask_output": False}, 1 / 8),
+    ],
+    ids=str,
+)
+def test_the_masks_stay_and_the_scores_change(nano, sample_images, option, steepness):
+    scale, shift = 1.4, -0.8
+    one = _scored(nano, 1.0, 0.0, 1 / 64) if "use_m2m" in option else nano
+    other = _scored(one, scale, shift, steepness)
     image = sample_images[0][:200, :260]
     # All candidates: NMS goes by predicted IoU, whose order stays but for rounding.
-    settings = {"prompts": "grid", "points_per_side": 8, "box_nms_thresh": 1.0}
-    before = AutomaticMaskGenerator(nano, **settings).propose(image)
+    settings = {"prompts": "grid", "points_per_side": 12, "box_nms_thresh": 1.0, **option}
+    before = AutomaticMaskGenerator(one, **settings).propose(image)
     # A cutoff of 1 asks of logits that are four times as large what 1 / 4 did.
-    quarter = AutomaticMaskGenerator(nano, **settings, stability_score_offset=0.25)
-    expected = quarter.propose(image).stability_score
+    as_much = AutomaticMaskGenerator(one, **settings, stability_score_offset=1 / steepness)
+    expected = as_much.propose(image).stability_score
     after = AutomaticMaskGenerator(other, **settings).propose(image)
     assert len(before) == len(after) > 100
     everything = np.arange(len(before))
@@ -55,7 +73,8 @@ def test_the_masks_stay_and_the_scores_change(nano, sample_images):
     np.testing.assert_allclose(
         after.predicted_iou, expit(scale * logit(before.predicted_iou) + shift), atol=1e-4
     )
-    assert (after.stability_score >= before.stability_score - 1e-6).all()
+    steeper = np.sign(steepness - 1) * (after.stability_score - before.stability_score)
+    assert (steeper >= -1e-6).all()
     np.testing.assert_allclose(after.stability_score, expected, atol=0.01)
 
 

@@ -111,6 +111,12 @@ def _generator(setup: Setup) -> AutomaticMaskGenerator:
             f"{setup.model} has other weights than where the run was started: SHA-256 "
             f"{generator.info.sha256}, there {setup.sha256}"
         )
+    if generator.precision != (wanted := setup.settings.get("precision", "exact")):
+        raise SchedulerError(
+            f"precision {wanted}: this worker would compute as {generator.precision}, because "
+            f"{wanted} is slower on its device, and results would depend on which worker computes "
+            f"what: choose precision {generator.precision}, or leave such workers out"
+        )
     compute_as_several(generator.model)
     return generator
 

@@ -148,6 +148,11 @@ class AutomaticMaskGenerator:
         own: torch.device = next(self.model.parameters()).device
         return own
 
+    @property
+    def precision(self) -> Precision:
+        """What it computes in: "exact" where "fast" was asked for and would be slower."""
+        return self._precision
+
     def generate(
         self,
         image: npt.ArrayLike,

@@ -41,6 +41,8 @@ def identity_of(
         "device": generator.device.type,
         **{key: described[key] for key in ("versions", "model", "parameters", "precision")},
     }
+    # What is said of a result afterwards changes nothing in it.
+    known["model"] = {key: value for key, value in known["model"].items() if key != "doubt"}
     plain: Identity = json.loads(json.dumps(known))  # as it is once written and read
     return plain
 

@@ -107,19 +107,22 @@ class LargeResult:
     @property
     def table(self) -> pd.DataFrame:
         """One row a mask, with the columns of `Masks.features`."""
-        import pandas as pd
-
-        return pd.read_csv(self.path / TABLE, float_precision="round_trip")
+        return self._read()
 
     @property
     def doubt(self) -> str:
         """Why the result as a whole deserves doubt, as `Masks.doubt` says it."""
-        table = self.table
+        table = self._read(["predicted_iou", "stability_score"])
         return doubt(
             table["predicted_iou"].to_numpy(),
             table["stability_score"].to_numpy(),
             self.provenance,
         )
+
+    def _read(self, columns: list[str] | None = None) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_csv(self.path / TABLE, usecols=columns, float_precision="round_trip")
 
     def layer(self) -> tuple[Any, dict[str, Any], str]:
         """Return the lazy Labels layer that napari shows: data, keywords, kind.

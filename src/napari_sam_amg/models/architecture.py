@@ -43,6 +43,9 @@ class Architecture:
     sam21 : bool
         True for SAM 2.1, False for SAM 2: they differ in how object pointers and
         absent objects are encoded for video.
+    stability_delta : float
+        Logits this far on either side of 0 tell how steady a mask is, where a single one is
+        asked for: with how steep a model's logits are.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Architecture:
     fpn_top_down_levels: tuple[int, ...] = (2, 3)
     image_size: int = 1024
     sam21: bool = True
+    stability_delta: float = 0.05  # what sam2's own `build_sam2` sets
 
 
 def _both_versions(architecture: Architecture) -> tuple[Architecture, Architecture]:
@@ -84,6 +88,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             memory_feedforward=256,
             fpn_top_down_levels=(0, 1, 2, 3),
             image_size=512,
+            stability_delta=0.4,  # its logits were made 8 times as steep, see its card
         ),
         *_both_versions(
             Architecture("sam2.1_hiera_tiny", 96, 1, (1, 2, 7, 2), (5, 7, 9), pos_embed_size=7)
@@ -231,7 +236,7 @@ def _build(a: Architecture) -> SAM2Base:
         # What sam2's own `build_sam2` adds by default.
         sam_mask_decoder_extra_args={
             "dynamic_multimask_via_stability": True,
-            "dynamic_multimask_stability_delta": 0.05,
+            "dynamic_multimask_stability_delta": a.stability_delta,
             "dynamic_multimask_stability_thresh": 0.98,
         },
     )

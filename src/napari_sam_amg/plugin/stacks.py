@@ -178,6 +178,7 @@ class Stacks(Section):
         """Show what was found, and keep its masks for linking again."""
         from napari.utils.notifications import show_warning
 
+        again = self._last is not None and self._last.masks is found.masks
         self._last = found
         self.link_again.enabled = True
         labels, tracks = show_stack(found, self._host.viewer)
@@ -186,10 +187,12 @@ class Stacks(Section):
         words += f" of {len(found.job.jobs)}" if found.partial else ""
         if found.job.t is not None and tracks is None and len(found.linked):
             words += "; no Tracks layer: napari shows one for axes in the order t, (z,) y, x"
-        doubt = doubt_of_planes([masks.doubt for masks in found.masks])
+        # The first planes are often empty: what is not there yet is no news.
+        doubts = [m.doubt if len(m) or not found.partial else "" for m in found.masks]
+        doubt = doubt_of_planes(doubts)
         more = doubt and f" Warning: {doubt}."
         self._host.say(f"{words}, in layer {labels.name}.{more}")
-        if doubt:
+        if doubt and not again:
             show_warning(f"{found.job.first.plane.name}: {doubt}.")
 
     def _shown(self, layer: Image) -> list[int]:

@@ -105,6 +105,11 @@ class Result:
         return self.shown.is_edited
 
     @property
+    def doubt(self) -> str:
+        """Why the result deserves doubt, whatever of it is hidden; see `Masks.doubt`."""
+        return "" if self._selected is None else self._selected.doubt
+
+    @property
     def existing(self) -> npt.NDArray[np.bool_] | None:
         """Pixels (HxW) that belong to others: masks are added beside them only."""
         return self._existing

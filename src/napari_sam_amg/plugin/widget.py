@@ -292,9 +292,12 @@ class AmgWidget(Container[Any]):
         # The sliders tune the chosen image's own result, whatever else was run.
         if not self._results.choose(self.image):
             self._results.current = result
-        self._shown(masks, len(found), f" {self._runner.seconds:.0f} s.")
-        if masks.doubt:
-            show_warning(f"{job.plane.name}: {masks.doubt}.")
+        more = f" {self._runner.seconds:.0f} s."
+        if (used := found.provenance.get("precision")) != job.precision and used:
+            more += f" Computed as {used}: {job.precision} would be slower on this device."
+        self._shown(masks, result, more)
+        if result.doubt:
+            show_warning(f"{job.plane.name}: {result.doubt}.")
         if job.plane.layer not in self._viewer.layers:
             self.say(f"{self._panel.status.value} (The image layer is no longer there.)")
 
@@ -313,9 +316,9 @@ class AmgWidget(Container[Any]):
         except ParameterError as error:
             self.say(str(error))
             return
-        self._shown(masks, len(self.result.proposals))
+        self._shown(masks, self.result)
 
-    def _shown(self, masks: Masks, total: int, more: str = "") -> None:
-        doubt = masks.doubt and f" Warning: {masks.doubt}."
-        self.say(f"{len(masks)} masks shown, of {total} candidates.{more}{doubt}")
+    def _shown(self, masks: Masks, result: Result, more: str = "") -> None:
+        doubt = result.doubt and f" Warning: {result.doubt}."
+        self.say(f"{len(masks)} masks shown, of {len(result.proposals)} candidates.{more}{doubt}")
         self.result_changed.emit()
