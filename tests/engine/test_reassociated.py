@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
 
 from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.engine import prompts_on_image
 from napari_sam_amg.engine.cross_attention import from_tokens_is_cheaper
 from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import Features
@@ -24,6 +26,9 @@ from napari_sam_amg.engine.reassociated import Transformer
 from napari_sam_amg.errors import DeviceError
 from napari_sam_amg.models.architecture import ARCHITECTURES, build
 from napari_sam_amg.parameters import AmgParameters
+
+if TYPE_CHECKING:
+    from napari_sam_amg.engine.low_rank import Form, LowRankKeys
 
 SIDE = 12  # positions along a side of the image
 
@@ -101,10 +106,23 @@ def _error(found: torch.Tensor, exact: torch.Tensor) -> float:
     return float((found.double() - exact).square().mean().sqrt() / exact.std())
 
 
+@pytest.fixture(params=[False, True], ids=["keys are formed", "low rank"])
+def low_rank(request, monkeypatch):
+    """Whichever would be faster."""
+    monkeypatch.setattr(prompts_on_image, "low_rank_is_faster", lambda *_: request.param)
+    return request.param
+
+
+def _formed(keys: torch.Tensor | LowRankKeys, form: Form | None) -> torch.Tensor:
+    if form is None:
+        return keys
+    return keys.share[..., None] * form.image + keys.rows.mT @ keys.weights + form.shift
+
+
 @pytest.mark.parametrize("at_once", [1, 4])
 @pytest.mark.parametrize("variant", VARIANTS)
 @torch.no_grad()
-def test_each_stage_errs_no_more_than_sam2(variant, at_once):
+def test_each_stage_errs_no_more_than_sam2(variant, at_once, low_rank):
     width, options = VARIANTS[variant]
     model = _model(width, **options)
     assert misfit(model) is None
@@ -126,10 +144,15 @@ def test_each_stage_errs_no_more_than_sam2(variant, at_once):
 
     image = features.embedding[0].flatten(1).T + prompts.no_mask_embed.weight
     transformer = Transformer(
-        decoder.transformer, image, pe[0].flatten(1).T, dtype=torch.float32, at_once=at_once
+        decoder.transformer,
+        image,
+        pe[0].flatten(1).T,
+        dtype=torch.float32,
+        at_once=at_once,
+        low_rank=low_rank,
     )
-    keys = transformer.room(6)
-    ours = {"tokens": transformer(tokens, keys), "keys": keys}
+    keys = transformer.room(*tokens.shape[:2])
+    ours = {"tokens": transformer(tokens, keys), "keys": _formed(keys, transformer.form)}
     answer = PromptsOnImage(model, features, fast=False, floor=0.0, multimask_output=True).ask(
         points, 6
     )
@@ -242,7 +265,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @torch.no_grad()
-def test_a_floor_leaves_out_and_changes_nothing(way):
+def test_a_floor_leaves_out_and_changes_nothing(way, low_rank):
     options, parameters = WAYS[way]
     model, features = _model(128, **options), _features(128)
     # Steady masks for some prompts and unsteady ones for others.
@@ -265,7 +288,7 @@ def test_a_floor_leaves_out_and_changes_nothing(way):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("width", [64, 128, 256])
 @torch.no_grad()
-def test_how_many_come_together_does_not_change_a_bit(way, width):
+def test_how_many_come_together_does_not_change_a_bit(way, width, low_rank):
     options, parameters = WAYS[way]
     model, features = _model(width, **options), _features(width)
     points = np.random.default_rng(2).uniform(0, 16 * SIDE, (21, 2)).astype(np.float32)

@@ -58,16 +58,17 @@ class TokensToImage:
         weight = attention.k_proj.weight
         if image is None:
             self._k = torch.unflatten(weight, 0, (attention.num_heads, -1))
-            self._positions = _by_head(F.linear(pe, weight), attention).mT.to(dtype).contiguous()
+            self._positions = by_head(F.linear(pe, weight), attention).mT.to(dtype).contiguous()
         else:
-            self._keys = _by_head(F.linear(image + pe, weight), attention).to(dtype)[None]
-            self._values = _by_head(F.linear(image, attention.v_proj.weight), attention)[None]
+            self._keys = by_head(F.linear(image + pe, weight), attention).to(dtype)[None]
+            self._values = by_head(F.linear(image, attention.v_proj.weight), attention)[None]
             self._values = self._values.to(dtype)
 
     def of_shared(self, queries: torch.Tensor) -> torch.Tensor:
         """Return the answer (GxTxC) to queries (GxTxC) about the shared keys."""
         attention = self._attention
-        q = _queries(queries, attention).transpose(0, 1)  # H, G, T, d
+        q = scaled(split(attention.q_proj(queries), attention), attention)
+        q = q.transpose(0, 1)  # H, G, T, d
         rows = q.flatten(1, 2)[None].to(self._dtype)
         found = F.scaled_dot_product_attention(rows, self._keys, self._values, scale=1.0)
         found = torch.unflatten(found[0].float(), 1, q.shape[1:3]).permute(1, 2, 0, 3).flatten(2)
@@ -81,17 +82,17 @@ class TokensToImage:
         if not from_tokens_is_cheaper(attention, tokens):
             asked = [(queries[at], y.float()) for at, y in keys]
             return torch.cat([attention(q, y + self._pe, y) for q, y in asked])
-        q = _queries(queries, attention)
-        towards = _by_each_head(q, self._k).flatten(1, 2).to(self._dtype)  # G, M, C
+        q = scaled(split(attention.q_proj(queries), attention), attention)
+        towards = by_each_head(q, self._k).flatten(1, 2).to(self._dtype)  # G, M, C
         q = q.to(self._dtype)
         seen = []
         for at, y in keys:
-            scores = _by_each_head(q[at], self._positions).flatten(1, 2)
+            scores = by_each_head(q[at], self._positions).flatten(1, 2)
             scores.baddbmm_(towards[at], y.mT)
             seen.append(torch.bmm(scores.softmax(-1), y).float())
         heads = torch.unflatten(torch.cat(seen), 1, (-1, tokens))  # G, H, T, C
         v = torch.unflatten(attention.v_proj.weight, 0, (attention.num_heads, -1))
-        values = _by_each_head(heads, v.mT).transpose(1, 2).flatten(2) + attention.v_proj.bias
+        values = by_each_head(heads, v.mT).transpose(1, 2).flatten(2) + attention.v_proj.bias
         answer: torch.Tensor = attention.out_proj(values)
         return answer
 
@@ -122,10 +123,9 @@ class ImageToTokens:
         self._pe = pe
         self._image = None if image is None else image.to(dtype)[None]
         weight, bias = attention.q_proj.weight, attention.q_proj.bias
-        self._scale = (attention.internal_dim // attention.num_heads) ** -0.5
         self._q = torch.unflatten(weight, 0, (attention.num_heads, -1))
         asking = pe if image is None else image + pe
-        self._asking = _by_head(F.linear(asking, weight, bias), attention).mT
+        self._asking = by_head(F.linear(asking, weight, bias), attention).mT
         self._asking = self._asking.to(dtype).contiguous()
 
     def __call__(self, tokens: torch.Tensor, values: torch.Tensor, keys: Parts) -> None:
@@ -145,21 +145,20 @@ class ImageToTokens:
                 told = attention(q=y.float() + self._pe, k=tokens[at], v=values[at])
                 y.copy_(self._norm(y.float() + told))
             return
-        k = self._split(F.linear(tokens, attention.k_proj.weight)) * self._scale  # bias cancels
-        towards = _by_each_head(k, self._q).flatten(1, 2).to(self._dtype)
-        v = self._split(attention.v_proj(values))
+        k = split(F.linear(tokens, attention.k_proj.weight), attention)  # the bias cancels
+        k = scaled(k, attention)
+        towards = by_each_head(k, self._q).flatten(1, 2).to(self._dtype)
+        v = split(attention.v_proj(values), attention)
         out = torch.unflatten(attention.out_proj.weight, 1, (attention.num_heads, -1)).permute(
             1, 2, 0
         )
-        told = (_by_each_head(v, out) + attention.out_proj.bias / attention.num_heads).flatten(
-            1, 2
-        )
+        told = (by_each_head(v, out) + attention.out_proj.bias / attention.num_heads).flatten(1, 2)
         k, told = k.to(self._dtype), told.to(self._dtype)
         width = (attention.embedding_dim,)
         weight, bias = self._norm_weights
         for at, y in keys:
             for block, old in _blocks(y):
-                scores = _by_each_head(k[at], self._asking[..., block])  # b, H, T, n
+                scores = by_each_head(k[at], self._asking[..., block])  # b, H, T, n
                 if self._image is None:
                     scores = scores.flatten(1, 2).baddbmm_(towards[at], old.mT)
                     scores = torch.unflatten(scores, 1, (-1, count))
@@ -168,24 +167,24 @@ class ImageToTokens:
                 after = torch.baddbmm(before, shares.mT, told[at])
                 old.copy_(F.layer_norm(after, width, weight, bias, self._norm.eps))
 
-    def _split(self, tokens: torch.Tensor) -> torch.Tensor:
-        """GxTxD to GxHxTxd."""
-        return torch.unflatten(tokens, -1, (self._attention.num_heads, -1)).transpose(1, 2)
 
-
-def _by_head(projected: torch.Tensor, attention: Attention) -> torch.Tensor:
+def by_head(projected: torch.Tensor, attention: Attention) -> torch.Tensor:
     """NxD to HxNxd."""
     return torch.unflatten(projected, -1, (attention.num_heads, -1)).transpose(0, 1)
 
 
-def _queries(queries: torch.Tensor, attention: Attention) -> torch.Tensor:
-    """Project and scale: GxTxC to GxHxTxd."""
-    scale = (attention.internal_dim // attention.num_heads) ** -0.5
-    q: torch.Tensor = attention.q_proj(queries) * scale
-    return torch.unflatten(q, -1, (attention.num_heads, -1)).transpose(1, 2)
+def split(tokens: torch.Tensor, attention: Attention) -> torch.Tensor:
+    """GxTxD to GxHxTxd."""
+    return torch.unflatten(tokens, -1, (attention.num_heads, -1)).transpose(1, 2)
 
 
-def _by_each_head(rows: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+def scaled(queries: torch.Tensor, attention: Attention) -> torch.Tensor:
+    """Scale what is multiplied for scores."""
+    scale: float = (attention.internal_dim // attention.num_heads) ** -0.5
+    return queries * scale
+
+
+def by_each_head(rows: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """GxHxTxa times Hxaxb: GxHxTxb, without a copy of the matrices for each of G."""
     count, _, tokens, _ = rows.shape
     found = torch.bmm(rows.transpose(0, 1).flatten(1, 2), matrices)

@@ -16,7 +16,12 @@ import torch
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sam2.modeling.sam.mask_decoder import MaskDecoder
+
+    from napari_sam_amg.engine.low_rank import Form
+    from napari_sam_amg.engine.reassociated import Keys
 
 
 _BLOCK = 1 << 20
@@ -36,6 +41,8 @@ class MaskHead:
         Height and width of the keys.
     dtype : torch.dtype
         Of the products.
+    form : Form, optional
+        Of keys that are not formed.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class MaskHead:
         size: tuple[int, int],
         *,
         dtype: torch.dtype,
+        form: Form | None = None,
     ) -> None:
         self._size = size
         first, norm, self._act1, second, self._act2 = decoder.output_upscaling
@@ -59,17 +67,21 @@ class MaskHead:
             start1 = start1 + s1.permute(1, 3, 2, 4, 0).reshape(h * w, -1)
             s0 = s0.reshape(-1, h, 2, 2, w, 2, 2)  # c, h, i, k, w, j, l
             start2 = start2 + s0.permute(1, 4, 2, 5, 3, 6, 0).reshape(4 * h * w, -1)
+        self._image1: torch.Tensor | None = None
+        if form is not None:
+            self._image1 = form.image @ self._weight1
+            start1 = start1 + form.shift @ self._weight1
         start1, start2 = start1.expand(h * w, -1), start2.expand(4 * h * w, -1)
         self._weight1, self._weight2 = self._weight1.to(dtype), self._weight2.to(dtype)
         self._start1, self._start2 = start1.to(dtype), start2.to(dtype)
 
-    def __call__(self, keys: torch.Tensor, hyper: torch.Tensor) -> torch.Tensor:
+    def __call__(self, keys: Keys, hyper: torch.Tensor) -> torch.Tensor:
         """Return logits.
 
         Parameters
         ----------
-        keys : Tensor, bxNxC
-            Of b prompts.
+        keys : Tensor, bxNxC, or LowRankKeys
+            Of b prompts; those that are not formed of one.
         hyper : Tensor, float32, bxkxc
             What the hypernetworks made of k mask tokens of each.
 
@@ -84,25 +96,39 @@ class MaskHead:
         hyper = hyper.to(self._dtype)
         rows = h
         if len(keys) == 1:
-            rows = max(1, _BLOCK // (w * keys.shape[2] * keys.element_size()))
+            rows = max(1, _BLOCK // (w * len(self._weight1) * self._weight1.element_size()))
+        first = self._first(keys)
         for top in range(0, h, rows):
-            found = self._block(keys, hyper, top * w, min(top + rows, h) * w)
+            found = self._block(first, hyper, top * w, min(top + rows, h) * w)
             found = found.float().view(torch.int64).view(*hyper.shape[:2], -1, w, 2, 2, 2)
             placed[:, :, top : top + rows].copy_(found.permute(0, 1, 2, 4, 6, 3, 5))
         return logits
 
     def _block(
-        self, keys: torch.Tensor, hyper: torch.Tensor, start: int, stop: int
+        self,
+        first: Callable[[slice], torch.Tensor],
+        hyper: torch.Tensor,
+        start: int,
+        stop: int,
     ) -> torch.Tensor:
         """Logits (bxkxn) of some positions, in the order in which they are computed."""
-        count = len(keys)
-        x = self._product(self._start1[..., start:stop, :], keys[:, start:stop], self._weight1)
-        x = x.view(count, -1, len(self._norm[0]))
+        count = len(hyper)
+        x = first(slice(start, stop)).view(count, -1, len(self._norm[0]))
         weight, bias = self._norm
         x = self._act1(F.layer_norm(x, (len(weight),), weight, bias, self._eps))
-        x = self._product(self._start2[..., 4 * start : 4 * stop, :], x, self._weight2)
+        x = self._product(self._start2[4 * start : 4 * stop], x, self._weight2)
         x = self._act2(x).view(count, -1, hyper.shape[-1])
         return torch.bmm(hyper, x.mT)
+
+    def _first(self, keys: Keys) -> Callable[[slice], torch.Tensor]:
+        """Return what gives the first product (bxnxF) at some positions."""
+        if isinstance(keys, torch.Tensor):
+            formed = keys
+            return lambda at: self._product(self._start1[at], formed[:, at], self._weight1)
+        if len(keys) != 1 or self._image1 is None:
+            raise ValueError("keys that are not formed go one prompt at a time, with their form")
+        image, weights = self._image1, keys.weights[0] @ self._weight1
+        return lambda at: keys.product(image, self._start1, weights, at)[None]
 
     @staticmethod
     def _product(start: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

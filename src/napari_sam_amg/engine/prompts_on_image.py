@@ -8,16 +8,20 @@ import torch
 
 from napari_sam_amg.engine.decoded import Decoded
 from napari_sam_amg.engine.mask_head import MaskHead
-from napari_sam_amg.engine.reassociated import Transformer
+from napari_sam_amg.engine.reassociated import Transformer, low_rank_is_faster
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
 
     from napari_sam_amg.engine.encoder import Features
+    from napari_sam_amg.engine.reassociated import Keys
 
 
 _AT_ONCE = 64
 """Prompts whose image an accelerator works on at once."""
+
+_OF_A_POINT = 2
+"""Tokens of a point prompt: the point, and one that says that there is no box."""
 
 
 class PromptsOnImage:
@@ -61,11 +65,21 @@ class PromptsOnImage:
         self._first = len(own) + 1  # of the mask tokens
         self._own = torch.cat([*own, decoder.iou_token.weight, decoder.mask_tokens.weight])
         self._at_once = 1 if device.type == "cpu" else _AT_ONCE
+        on_cpu = device.type == "cpu"
         self._transformer = Transformer(
-            decoder.transformer, image, pe, dtype=dtype, at_once=self._at_once
+            decoder.transformer,
+            image,
+            pe,
+            dtype=dtype,
+            at_once=self._at_once,
+            low_rank=on_cpu
+            and not fast
+            and low_rank_is_faster(decoder.transformer, len(self._own) + _OF_A_POINT),
         )
-        self._rooms: list[torch.Tensor] = []
-        self._head = MaskHead(decoder, features.high_res, size, dtype=dtype)
+        self._rooms: list[Keys] = []
+        self._head = MaskHead(
+            decoder, features.high_res, size, dtype=dtype, form=self._transformer.form
+        )
 
     def ask(self, coordinates: torch.Tensor, count: int) -> Decoded:
         """Decode prompts.
@@ -83,13 +97,13 @@ class PromptsOnImage:
         try:
             room = self._rooms.pop()
         except IndexError:  # all are in use by other threads
-            room = self._transformer.room(len(tokens))
+            room = self._transformer.room(*tokens.shape[:2])
         keys = room[: len(tokens)]
         found = self._answers(self._transformer(tokens, keys), keys, count)
         self._rooms.append(room)  # not after an error, which may be that memory ran out
         return found
 
-    def _answers(self, tokens: torch.Tensor, keys: torch.Tensor, count: int) -> Decoded:
+    def _answers(self, tokens: torch.Tensor, keys: Keys, count: int) -> Decoded:
         decoder, first = self._decoder, self._first
         scores = decoder.iou_prediction_head(tokens[:, first - 1])[:count]
         networks = decoder.output_hypernetworks_mlps
@@ -101,7 +115,7 @@ class PromptsOnImage:
             return self._steadiest(scores, of_masks, keys)
         return self._each(scores[:, :1], of_masks[:, :1], keys)
 
-    def _each(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Decoded:
+    def _each(self, scores: torch.Tensor, hyper: torch.Tensor, keys: Keys) -> Decoded:
         """Answer with the masks that pass."""
         scores = scores.cpu()  # the one time that the host waits for the device
         passing = self._passing(scores)
@@ -112,7 +126,7 @@ class PromptsOnImage:
         kept = passing[needed].flatten().nonzero()[:, 0]
         return Decoded(logits.flatten(0, 1)[_sent(kept, logits)], prompt, mask, scores)
 
-    def _steadiest(self, scores: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor) -> Decoded:
+    def _steadiest(self, scores: torch.Tensor, hyper: torch.Tensor, keys: Keys) -> Decoded:
         """Answer with sam2's one mask: the first, or the best of the others if it is unsteady.
 
         Which one, is known from its logits only; but where neither passes, it need not be.
@@ -135,17 +149,17 @@ class PromptsOnImage:
     def _passing(self, scores: torch.Tensor) -> torch.Tensor:
         return scores > self._floor if self._floor > 0 else torch.ones_like(scores).bool()
 
-    def _logits(
-        self, needed: torch.Tensor, hyper: torch.Tensor, keys: torch.Tensor
-    ) -> torch.Tensor:
+    def _logits(self, needed: torch.Tensor, hyper: torch.Tensor, keys: Keys) -> torch.Tensor:
         """Logits (Kxkxhxw) of all k masks of the K prompts that are needed."""
         if self._at_once == 1:
             done = [self._head(keys[i : i + 1], hyper[i : i + 1]) for i in needed.tolist()]
-        else:
+        elif isinstance(keys, torch.Tensor):
             chosen = (
                 _sent(part, keys) for part in torch.split(needed, self._at_once) if len(part)
             )
             done = [self._head(keys[at], hyper[at]) for at in chosen]
+        else:
+            raise TypeError("keys that are not formed are for one prompt at a time")
         if not done:
             h, w = self._size
             return hyper.new_empty(0, hyper.shape[1], 4 * h, 4 * w)

@@ -34,18 +34,34 @@ billion multiplications a prompt.
 Scores are scaled by 1 / sqrt(d) on the tokens' side. Tokens, their LayerNorms and all that is
 computed from them alone stay in float32; what has N rows is of the type asked for, with
 LayerNorm's and the softmax's sums in float32 on every device.
+
+Where that takes many multiplications less, keys are not formed at all:
+`napari_sam_amg.engine.low_rank`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from napari_sam_amg.engine.cross_attention import ImageToTokens, TokensToImage
+from napari_sam_amg.engine.low_rank import WORTH, Form, LowRankKeys, multiplications
+from napari_sam_amg.engine.low_rank_attention import LowRankImageToTokens, LowRankTokensToImage
 
 if TYPE_CHECKING:
     from sam2.modeling.sam.transformer import TwoWayTransformer
+
+
+Keys = torch.Tensor | LowRankKeys
+
+
+def low_rank_is_faster(transformer: TwoWayTransformer, tokens: int) -> bool:
+    """Whether it is faster on a CPU, in float32, not to form the keys."""
+    formed, not_formed = (
+        multiplications(transformer, tokens, low_rank=low_rank) for low_rank in (False, True)
+    )
+    return not_formed <= WORTH * formed
 
 
 class Transformer:
@@ -63,6 +79,13 @@ class Transformer:
         Of what has a row for each position: float32, or bfloat16 where that is faster.
     at_once : int
         Prompts whose image is worked on at once. On a CPU one, which the caches hold.
+    low_rank : bool
+        Never form the keys; one prompt at a time, in float32.
+
+    Attributes
+    ----------
+    form : Form or None
+        What keys that are not formed share.
     """
 
     def __init__(
@@ -73,41 +96,62 @@ class Transformer:
         *,
         dtype: torch.dtype,
         at_once: int,
+        low_rank: bool = False,
     ) -> None:
         self._transformer = transformer
         self._at_once = at_once
         self._image = image.to(dtype)
+        self.form = Form(image, image.new_zeros(image.shape[1])) if low_rank else None
         shared: torch.Tensor | None = image
-        self._layers = []
+        self._layers: list[Any] = []
         for layer in transformer.layers:
-            look = TokensToImage(layer.cross_attn_token_to_image, pe, dtype=dtype, image=shared)
-            tell = ImageToTokens(layer, pe, dtype=dtype, image=shared)
+            look: Any = TokensToImage(
+                layer.cross_attn_token_to_image, pe, dtype=dtype, image=shared
+            )
+            tell: Any
+            if self.form is None:
+                tell = ImageToTokens(layer, pe, dtype=dtype, image=shared)
+            else:
+                if shared is None:
+                    look = LowRankTokensToImage(layer.cross_attn_token_to_image, pe, self.form)
+                tell = LowRankImageToTokens(layer, pe, self.form)
+                self.form = tell.form
             self._layers.append((layer, look, tell))
             shared = None
-        self._final = TokensToImage(transformer.final_attn_token_to_image, pe, dtype=dtype)
+        final = transformer.final_attn_token_to_image
+        self._final: Any
+        if self.form is None:
+            self._final = TokensToImage(final, pe, dtype=dtype)
+        else:
+            self._final = LowRankTokensToImage(final, pe, self.form)
 
-    def room(self, count: int) -> torch.Tensor:
-        """Return room for the keys of `count` prompts, which may be used again."""
-        return torch.empty_like(self._image).expand(count, -1, -1).contiguous()
+    def room(self, count: int, tokens: int) -> Keys:
+        """Return room for the keys of `count` prompts of `tokens` each; it may be used again."""
+        if self.form is None:
+            return torch.empty_like(self._image).expand(count, -1, -1).contiguous()
+        heads = self._transformer.final_attn_token_to_image.num_heads
+        return LowRankKeys.room(count, len(self._layers) * heads * tokens, self._image)
 
-    def __call__(self, tokens: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+    def __call__(self, tokens: torch.Tensor, room: Keys) -> torch.Tensor:
         """Return the tokens that sam2's transformer returns.
 
         Parameters
         ----------
         tokens : Tensor, float32, GxTxC
             Of G prompts.
-        room : Tensor, GxNxC
-            Gets the keys.
+        room : Tensor, GxNxC, or LowRankKeys
+            A new slice of `room`; gets the keys.
 
         Returns
         -------
         Tensor, float32, GxTxC
         """
         queries = tokens
-        starts = range(0, len(tokens), self._at_once)
-        slices = [slice(start, start + self._at_once) for start in starts]
-        keys = [(at, room[at]) for at in slices]
+        keys: Any = room
+        if self.form is None:
+            starts = range(0, len(tokens), self._at_once)
+            slices = [slice(start, start + self._at_once) for start in starts]
+            keys = [(at, room[at]) for at in slices]
         for layer, look, tell in self._layers:
             if layer.skip_first_layer_pe:
                 queries = layer.self_attn(q=queries, k=queries, v=queries)
