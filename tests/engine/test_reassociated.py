@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 SIDE = 12  # positions along a side of the image
 
 
-def _model(width: int, seed: int = 0, *, depth: int = 2, high_res: bool = True, **extra):
+def _model(
+    width: int,
+    seed: int = 0,
+    *,
+    depth: int = 2,
+    high_res: bool = True,
+    loud: float = 1.0,
+    **extra,
+):
     """sam2's decoder and prompt encoder with random weights, norms and biases too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -50,6 +58,8 @@ def _model(width: int, seed: int = 0, *, depth: int = 2, high_res: bool = True, 
                 parameter.data.add_(0.3 * torch.randn_like(parameter))
             elif parameter.ndim == 2:
                 parameter.data.mul_(1.5)  # attention that is not the same everywhere
+        for layer in decoder.transformer.layers:
+            layer.cross_attn_image_to_token.out_proj.weight.data.mul_(loud)
     return SimpleNamespace(
         sam_mask_decoder=decoder.eval(), sam_prompt_encoder=prompts.eval(), image_size=16 * SIDE
     )
@@ -76,6 +86,7 @@ VARIANTS = {
     "one layer": (128, {"depth": 1}),
     "three layers": (128, {"depth": 3}),
     "three layers, narrow": (64, {"depth": 3}),
+    "tokens that say much": (256, SCORED | {"loud": 30.0}),
 }
 
 
@@ -167,8 +178,11 @@ def test_several_prompts_are_upscaled_at_once_as_one_by_one():
     model, features = _model(128, **SCORED), _features(128)
     head = MaskHead(model.sam_mask_decoder, features.high_res, (SIDE, SIDE), dtype=torch.float32)
     keys, hyper = torch.randn(5, SIDE * SIDE, 128), torch.randn(5, 3, 16)
-    alone = torch.cat([head(keys[i : i + 1], hyper[i : i + 1]) for i in range(5)])
-    torch.testing.assert_close(head(keys, hyper), alone)
+    together, alone = torch.empty(2, 5, 3, 4 * SIDE, 4 * SIDE)
+    head(keys, hyper, together)
+    for i in range(5):
+        head(keys[i : i + 1], hyper[i : i + 1], alone[i : i + 1])
+    torch.testing.assert_close(together, alone)
 
 
 @pytest.mark.parametrize("width", [32, 64, 128, 192, 256])

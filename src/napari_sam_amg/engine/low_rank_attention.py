@@ -14,14 +14,9 @@ from napari_sam_amg.engine.cross_attention import by_each_head, by_head, scaled,
 from napari_sam_amg.engine.low_rank import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sam2.modeling.sam.transformer import Attention, TwoWayAttentionBlock
 
     from napari_sam_amg.engine.low_rank import LowRankKeys
-
-_BLOCK = 2048
-"""Positions to work on at once: caches hold what is between the products."""
 
 
 class LowRankTokensToImage:
@@ -54,10 +49,7 @@ class LowRankTokensToImage:
         seen, own = [], []
         for i in range(len(keys)):
             rows = keys.rows[i, :rank]
-            scores = rows.new_empty(*q.shape[1:3], rows.shape[-1])
-            for at in _blocks(rows):
-                scores[..., at] = self._towards(q[i], to_rows[i], keys.share[i], rows, at)
-            shares = scores.softmax(-1)
+            shares = self._towards(q[i], to_rows[i], keys.share[i], rows).softmax(-1)
             seen.append(shares.flatten(0, 1) @ rows.T)
             own.append(torch.bmm(shares.mul_(keys.share[i]), self._values))
         heads = torch.bmm(torch.stack(seen), weights) + self._shift  # G, M, C
@@ -129,12 +121,11 @@ class LowRankImageToTokens:
             share, rows = keys.share[i], keys.rows[i, : before + m]
             if not before:
                 share.fill_(1.0)
-            for at in _blocks(rows):
-                scores = self._towards(k[i], to_rows[i], share, rows[:before], at)
-                rows[before:, at] = scores.softmax(1).flatten(0, 1)
-                norm = self._norm([v[i] for v in keys.said], gram[i], share[at], rows[:, at], at)
-                rows[:, at].mul_(norm)
-                share[at].mul_(norm)
+            scores = self._towards(k[i], to_rows[i], share, rows[:before])
+            torch.softmax(scores, 1, out=torch.unflatten(rows[before:], 0, scores.shape[:2]))
+            norm = self._norm([v[i] for v in keys.said], gram[i], share, rows)
+            rows.mul_(norm)
+            share.mul_(norm)
         keys.weights[:, : before + m] = weights * self._gamma
 
     def _norm(
@@ -143,15 +134,14 @@ class LowRankImageToTokens:
         gram: torch.Tensor,
         share: torch.Tensor,
         rows: torch.Tensor,
-        at: slice,
     ) -> torch.Tensor:
-        """Return 1 / sqrt(variance + eps) at some positions (n)."""
+        """Return 1 / sqrt(variance + eps) at each position (N)."""
         m = len(rows) // len(said)
-        variance = self._squares[at] * share.square()
+        variance = self._squares * share.square()
         for number, (v, products) in enumerate(zip(said, self._products, strict=True)):
             own = slice(number * m, (number + 1) * m)
             # Half of the sum with the image, twice that with further rows, and its own.
-            found = torch.bmm(v, products[..., at]).flatten(0, 1).mul_(2 * share)
+            found = torch.bmm(v, products).flatten(0, 1).mul_(2 * share)
             later = 2 * gram[own, own.start :]
             later[:, :m] /= 2
             found.addmm_(later, rows[own.start :])
@@ -205,21 +195,15 @@ class _Towards:
         to_rows: torch.Tensor,
         share: torch.Tensor,
         rows: torch.Tensor,
-        at: slice,
     ) -> torch.Tensor:
-        """Return scores (HxTxn) of one prompt's tokens (HxTxd) at some positions."""
+        """Return scores (HxTxN) of one prompt's tokens (HxTxd)."""
         if self._image is None:
-            return torch.bmm(tokens, self._beside[..., at])
-        found = torch.bmm(tokens, self._image[..., at]).mul_(share[at])
-        found.baddbmm_(tokens, self._beside[..., at])
-        found.flatten(0, 1).addmm_(to_rows, rows[:, at])
+            return torch.bmm(tokens, self._beside)
+        found = torch.bmm(tokens, self._image).mul_(share)
+        found.baddbmm_(tokens, self._beside)
+        found.flatten(0, 1).addmm_(to_rows, rows)
         return found
 
 
 def _centred(values: torch.Tensor) -> torch.Tensor:
     return values - values.mean(-1, keepdim=True)
-
-
-def _blocks(rows: torch.Tensor) -> Iterator[slice]:
-    for start in range(0, rows.shape[-1], _BLOCK):
-        yield slice(start, start + _BLOCK)

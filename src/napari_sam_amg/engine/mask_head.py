@@ -75,8 +75,8 @@ class MaskHead:
         self._weight1, self._weight2 = self._weight1.to(dtype), self._weight2.to(dtype)
         self._start1, self._start2 = start1.to(dtype), start2.to(dtype)
 
-    def __call__(self, keys: Keys, hyper: torch.Tensor) -> torch.Tensor:
-        """Return logits.
+    def __call__(self, keys: Keys, hyper: torch.Tensor, logits: torch.Tensor) -> None:
+        """Compute logits.
 
         Parameters
         ----------
@@ -84,13 +84,10 @@ class MaskHead:
             Of b prompts; those that are not formed of one.
         hyper : Tensor, float32, bxkxc
             What the hypernetworks made of k mask tokens of each.
-
-        Returns
-        -------
-        Tensor, float32, bxkx4hx4w
+        logits : Tensor, float32, bxkx4hx4w
+            Gets them.
         """
         h, w = self._size
-        logits = hyper.new_empty(*hyper.shape[:2], 4 * h, 4 * w)
         # Pairs of neighbours in a row are moved as one, whatever type of their size says so.
         placed = logits.view(torch.int64).view(*hyper.shape[:2], h, 2, 2, w, 2)
         hyper = hyper.to(self._dtype)
@@ -102,7 +99,6 @@ class MaskHead:
             found = self._block(first, hyper, top * w, min(top + rows, h) * w)
             found = found.float().view(torch.int64).view(*hyper.shape[:2], -1, w, 2, 2, 2)
             placed[:, :, top : top + rows].copy_(found.permute(0, 1, 2, 4, 6, 3, 5))
-        return logits
 
     def _block(
         self,

@@ -151,19 +151,22 @@ class PromptsOnImage:
 
     def _logits(self, needed: torch.Tensor, hyper: torch.Tensor, keys: Keys) -> torch.Tensor:
         """Logits (Kxkxhxw) of all k masks of the K prompts that are needed."""
+        h, w = self._size
+        logits = hyper.new_empty(len(needed), hyper.shape[1], 4 * h, 4 * w)
         if self._at_once == 1:
-            done = [self._head(keys[i : i + 1], hyper[i : i + 1]) for i in needed.tolist()]
+            for to, i in zip(logits, needed.tolist(), strict=True):
+                self._head(keys[i : i + 1], hyper[i : i + 1], to[None])
         elif isinstance(keys, torch.Tensor):
-            chosen = (
-                _sent(part, keys) for part in torch.split(needed, self._at_once) if len(part)
+            parts = zip(
+                torch.split(logits, self._at_once), torch.split(needed, self._at_once), strict=True
             )
-            done = [self._head(keys[at], hyper[at]) for at in chosen]
+            for to, part in parts:
+                if len(part):
+                    at = _sent(part, keys)
+                    self._head(keys[at], hyper[at], to)
         else:
             raise TypeError("keys that are not formed are for one prompt at a time")
-        if not done:
-            h, w = self._size
-            return hyper.new_empty(0, hyper.shape[1], 4 * h, 4 * w)
-        return done[0] if len(done) == 1 else torch.cat(done)
+        return logits
 
 
 def _sent(index: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
