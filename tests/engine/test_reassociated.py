@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import torch
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
+from torch.utils.flop_counter import FlopCounterMode
 
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine import prompts_on_image
@@ -20,15 +22,17 @@ from napari_sam_amg.engine.cross_attention import from_tokens_is_cheaper
 from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import Features
 from napari_sam_amg.engine.fitting import misfit
+from napari_sam_amg.engine.low_rank import LowRankKeys, multiplications
 from napari_sam_amg.engine.mask_head import MaskHead
 from napari_sam_amg.engine.prompts_on_image import PromptsOnImage
-from napari_sam_amg.engine.reassociated import Transformer
+from napari_sam_amg.engine.reassociated import Transformer, low_rank_is_faster
 from napari_sam_amg.errors import DeviceError
 from napari_sam_amg.models.architecture import ARCHITECTURES, build
 from napari_sam_amg.parameters import AmgParameters
 
 if TYPE_CHECKING:
-    from napari_sam_amg.engine.low_rank import Form, LowRankKeys
+    from napari_sam_amg.engine.decoded import Decoded
+    from napari_sam_amg.engine.low_rank import Form
 
 SIDE = 12  # positions along a side of the image
 
@@ -198,6 +202,111 @@ def test_the_order_with_fewer_multiplications_is_taken(width, tokens):
     assert from_tokens_is_cheaper(attention, tokens) == (ours <= theirs)
 
 
+@pytest.mark.parametrize(
+    ("width", "tokens", "faster"),
+    [(256, 7, True), (256, 8, True), (128, 7, False), (128, 8, False)],
+)
+@torch.no_grad()
+def test_keys_are_not_formed_where_that_is_faster(width, tokens, faster):
+    model, features = _model(width, **(SCORED if tokens == 8 else {})), _features(width)
+    assert low_rank_is_faster(model.sam_mask_decoder.transformer, tokens) == faster
+    for fast in (False, True):
+        prompts = PromptsOnImage(model, features, fast=fast, floor=0.0, multimask_output=True)
+        assert (prompts._transformer.form is not None) == (faster and not fast)
+
+
+def _products(_, a, b, **__) -> int:
+    return 2 * math.prod(a) * b[-1]
+
+
+@pytest.mark.parametrize("low_rank", [False, True])
+@pytest.mark.parametrize(("width", "depth"), [(256, 1), (256, 2), (256, 3), (128, 2)])
+@torch.no_grad()
+def test_multiplications_are_counted(width, depth, low_rank):
+    transformer = _model(width, depth=depth).sam_mask_decoder.transformer
+    in_place = {torch.ops.aten.addmm_: _products, torch.ops.aten.baddbmm_: _products}
+
+    def counted(positions: int) -> float:
+        image, pe = torch.randn(2, positions, width)
+        ours = Transformer(
+            transformer, image, pe, dtype=torch.float32, at_once=1, low_rank=low_rank
+        )
+        room = ours.room(1, 8)
+        with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+            ours(torch.randn(1, 8, width), room)
+        return counter.get_total_flops() / 2
+
+    # What is done to tokens alone does not grow with the image.
+    slope = (counted(300) - counted(100)) / 200
+    # The attention to what all prompts share is one operation that may not be counted.
+    shared = 2 * 8 * width // 2
+    expected = multiplications(transformer, 8, low_rank=low_rank)
+    assert slope in (expected, expected - shared)
+
+
+@torch.no_grad()
+def test_what_cancels_is_worked_out_with_keys():
+    model, features = _model(256, **SCORED), _features(256)
+    tell = model.sam_mask_decoder.transformer.layers[0].cross_attn_image_to_token
+    tell.v_proj.weight.zero_()
+    tell.v_proj.bias.zero_()
+    constant = torch.randn(256, generator=torch.Generator().manual_seed(5))
+    noise = 1e-3 * features.embedding
+    tell.out_proj.bias.copy_(-constant)
+    model.sam_prompt_encoder.no_mask_embed.weight.copy_(constant[None])
+    features = Features(noise, features.high_res, features.frame)
+    points = 16 * SIDE * torch.rand(6, 2, generator=torch.Generator().manual_seed(4))
+    found = {
+        low_rank: PromptsOnImage(
+            model, features, fast=False, floor=0.0, multimask_output=True, low_rank=low_rank
+        ).ask(points, 6)
+        for low_rank in (False, True)
+    }
+    assert found[True].logits.isfinite().all()
+    assert torch.equal(found[True].logits, found[False].logits)
+    assert torch.equal(found[True].predicted_iou, found[False].predicted_iou)
+
+
+@torch.no_grad()
+def test_only_prompts_that_need_it_are_worked_out_with_keys(monkeypatch):
+    model, features = _model(256, **SCORED), _features(256)
+    points = 16 * SIDE * torch.rand(6, 2, generator=torch.Generator().manual_seed(4))
+    options = {"fast": False, "multimask_output": True}
+
+    def asked(low_rank: bool, floor: float = 0.0) -> Decoded:
+        prompts = PromptsOnImage(model, features, floor=floor, low_rank=low_rank, **options)
+        return prompts.ask(points, 5)
+
+    formed, low = asked(False), asked(True)
+    assert not torch.equal(formed.logits, low.logits)
+    least = []
+    original = LowRankKeys.__getitem__
+
+    def noted(self, at):
+        least.append(original(self, at))
+        return least[-1]
+
+    monkeypatch.setattr(LowRankKeys, "__getitem__", noted)
+    asked(True)
+    values = least[0].least
+    assert (values > prompts_on_image.ENOUGH).all()
+    few = values[:5] < values[:5].median()
+    monkeypatch.setattr(prompts_on_image, "ENOUGH", float(values[:5].median()))
+    for floor in (0.0, float(formed.predicted_iou.median())):
+        mixed = asked(True, floor)
+        assert torch.equal(
+            mixed.predicted_iou, torch.where(few[:, None], formed.predicted_iou, low.predicted_iou)
+        )
+        passing = mixed.predicted_iou > floor
+        assert torch.equal(torch.stack([mixed.prompt, mixed.mask]), passing.nonzero().T)
+        logits = torch.where(
+            few[:, None, None, None],
+            formed.logits.unflatten(0, (5, 3)),
+            low.logits.unflatten(0, (5, 3)),
+        )
+        assert torch.equal(mixed.logits, logits[passing])
+
+
 class _Other(torch.nn.Linear):
     pass
 
@@ -315,7 +424,7 @@ def test_how_many_come_together_does_not_change_a_bit(way, width, low_rank):
 
 
 @torch.no_grad()
-def test_too_little_memory_takes_smaller_groups(monkeypatch):
+def test_too_little_memory_takes_smaller_groups(monkeypatch, low_rank):
     model, features = _model(128, **SCORED), _features(128)
     points = np.random.default_rng(2).uniform(0, 16 * SIDE, (21, 2)).astype(np.float32)
     (expected,) = _decode(model, features, points, at_a_time=21)

@@ -61,7 +61,7 @@ def test_the_masks_stay_and_the_scores_change(nano, sample_images, option, steep
     # All candidates: NMS goes by predicted IoU, whose order stays but for rounding.
     settings = {"prompts": "grid", "points_per_side": 12, "box_nms_thresh": 1.0, **option}
     before = AutomaticMaskGenerator(one, **settings).propose(image)
-    # A cutoff of 1 asks of logits that are four times as large what 1 / 4 did.
+    # A cutoff of 1 asks of logits that are s times as large what 1 / s did.
     as_much = AutomaticMaskGenerator(one, **settings, stability_score_offset=1 / steepness)
     expected = as_much.propose(image).stability_score
     after = AutomaticMaskGenerator(other, **settings).propose(image)

@@ -29,6 +29,18 @@ class Decoded:
     predicted_iou: torch.Tensor
 
 
+def replaced(one: Decoded, other: Decoded, which: torch.Tensor) -> Decoded:
+    """Take the answers to some prompts (bool, n) from another way of asking the same ones."""
+    parts = (one, ~which), (other, which)
+    kept = [(decoded, theirs[decoded.prompt]) for decoded, theirs in parts]
+    prompt = torch.cat([decoded.prompt[mine] for decoded, mine in kept])
+    order = prompt.argsort(stable=True)
+    logits = torch.cat([decoded.logits[mine] for decoded, mine in kept])
+    mask = torch.cat([decoded.mask[mine] for decoded, mine in kept])
+    scores = torch.where(which[:, None], other.predicted_iou, one.predicted_iou)
+    return Decoded(logits[order], prompt[order], mask[order], scores)
+
+
 def joined(groups: list[Decoded]) -> Decoded:
     """Put groups together; the prompts of each count from its first."""
     before = itertools.accumulate((len(g.predicted_iou) for g in groups), initial=0)

@@ -15,8 +15,8 @@ times the number of layers so far. In the beginning a = 1, Z is the image, b = 0
 **A layer.** Image to tokens adds P' U: P (M x N) are the attention's weights, and
 U = v_h Wo_h' + bo / H. LayerNorm first subtracts means over C, which is linear and can be taken
 of Z, the rows of W, and U; that of b is put into U, for P sums to 1 in each head: b / H is added
-to each of its rows. With S = [R; P] and Wc = [W; U], all centred, and Zc the centred Z, the
-variance at a position is
+to each of its rows. With S = [R; P], Wc the centred [W; U] and Zc the centred Z, the variance at
+a position is
 
     (a^2 |Zc|^2 + 2 a S . (Wc Zc') + S . (G S)) / C,        G = Wc Wc'
 
@@ -28,14 +28,20 @@ where the dot sums over K. With r = 1 / sqrt(variance + eps), and LayerNorm's ga
 weights of the model alone, now and after further layers. So Wc Zc' = [v_h, 1] (B_h Zc'), whose
 right side is computed once an image, as are projections of Z for whoever looks at the keys:
 
-- scores towards them are q (Wk Z') a + (q Wk W') R + q (Wk E'); q Wk b is the same everywhere;
+- scores towards them are q (Wk Z') a + (q Wk W') R + q (Wk (E + b)' + bk); b and bk are the same
+  at all positions, over which tokens to image takes its softmax: only image to tokens needs them;
 - what they say, with shares P over positions, is (P a) (Z Wv') + ((P R') W + b) Wv';
 - a product with any matrix is of the same form, such as the first of the upscaling (`MaskHead`).
 
+**Where it does not do.** If what is added cancels what is there, the variance is a small
+difference of large numbers, and float32 has few digits of it left. `LowRankKeys.least` has the
+smallest share that was left of the sum of the squares, and prompts below `ENOUGH` are worked out
+with their keys formed.
+
 **What it costs.** `multiplications` counts both ways. With sam2's widths and two layers it takes
-0.24 instead of 0.50 billion a prompt for the keys, and 0.28 instead of 0.41 for the upscaling.
-There is more to do beside the products, so that it pays from some 0.7 times as many on a CPU; an
-accelerator would need kernels of its own. Everything is float32.
+0.24 instead of 0.50 billion a prompt for the keys, and the upscaling's first product, of K instead
+of C rows, 0.13 of 0.27 billion. There is more to do beside the products, so that it pays from some
+0.7 times as many on a CPU; an accelerator would need kernels of its own. Everything is float32.
 """
 
 from __future__ import annotations
@@ -49,7 +55,14 @@ if TYPE_CHECKING:
     from sam2.modeling.sam.transformer import TwoWayTransformer
 
 WORTH = 0.7
-"""Share of multiplications that it may take, to be faster: at 0.87 nuclei-nano is slower."""
+"""Share of multiplications that it may take, to be faster.
+
+Hiera takes 0.49 and is faster by a third, nuclei-nano 0.87 and is slower:
+``python benchmarks/decoder.py --keys formed low-rank``.
+"""
+
+ENOUGH = 0.01
+"""Share of the squares that must be left: float32 then keeps all but two digits of a variance."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,8 @@ class LowRankKeys:
         R.
     weights : Tensor, float32, GxKxC
         W.
+    least : Tensor, float32, G
+        The smallest share of the squares that was left in a variance.
     said : list of Tensor, float32, GxHxTx(d+1)
         [v, 1] of each layer so far.
     """
@@ -90,13 +105,14 @@ class LowRankKeys:
     share: torch.Tensor
     rows: torch.Tensor
     weights: torch.Tensor
+    least: torch.Tensor
     said: list[torch.Tensor] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.share)
 
     def __getitem__(self, at: slice) -> LowRankKeys:
-        return LowRankKeys(self.share[at], self.rows[at], self.weights[at])
+        return LowRankKeys(self.share[at], self.rows[at], self.weights[at], self.least[at])
 
     @classmethod
     def room(cls, count: int, rank: int, image: torch.Tensor) -> LowRankKeys:
@@ -106,6 +122,7 @@ class LowRankKeys:
             image.new_empty(count, positions),
             image.new_empty(count, rank, positions),
             image.new_empty(count, rank, width),
+            image.new_empty(count),
         )
 
     def product(
@@ -149,5 +166,5 @@ def multiplications(transformer: TwoWayTransformer, tokens: int, *, low_rank: bo
         before, after = (layer - 1) * m, layer * m
         if before:
             found += (3 * each + 2 * m * before) + (2 * each + m * before)
-        found += layer * (each + m) + after * (after + m) // 2
+        found += layer * (each + m) + after * (after + m) // 2 + after
     return found + 3 * each + 2 * m * layers * m

@@ -121,9 +121,11 @@ class LowRankImageToTokens:
             share, rows = keys.share[i], keys.rows[i, : before + m]
             if not before:
                 share.fill_(1.0)
+                keys.least[i] = 1.0
             scores = self._towards(k[i], to_rows[i], share, rows[:before])
             torch.softmax(scores, 1, out=torch.unflatten(rows[before:], 0, scores.shape[:2]))
-            norm = self._norm([v[i] for v in keys.said], gram[i], share, rows)
+            norm, least = self._norm([v[i] for v in keys.said], gram[i], share, rows)
+            keys.least[i].clamp_(max=least)
             rows.mul_(norm)
             share.mul_(norm)
         keys.weights[:, : before + m] = weights * self._gamma
@@ -134,19 +136,22 @@ class LowRankImageToTokens:
         gram: torch.Tensor,
         share: torch.Tensor,
         rows: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return 1 / sqrt(variance + eps) at each position (N)."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return 1 / sqrt(variance + eps) at each position (N), and its `LowRankKeys.least`."""
         m = len(rows) // len(said)
         variance = self._squares * share.square()
+        squares = variance + gram.diagonal() @ rows.square()
         for number, (v, products) in enumerate(zip(said, self._products, strict=True)):
             own = slice(number * m, (number + 1) * m)
-            # Half of the sum with the image, twice that with further rows, and its own.
+            # Twice what it has in common with the image and with later rows, and its own once.
             found = torch.bmm(v, products).flatten(0, 1).mul_(2 * share)
             later = 2 * gram[own, own.start :]
             later[:, :m] /= 2
             found.addmm_(later, rows[own.start :])
             variance += found.mul_(rows[own]).sum(0)
-        return torch.rsqrt(variance / self._gamma.shape[0] + self._eps)
+        variance.clamp_(min=0)
+        least = (variance / squares.clamp_(min=torch.finfo(squares.dtype).tiny)).amin()
+        return torch.rsqrt(variance / self._gamma.shape[0] + self._eps), least
 
 
 class _Towards:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import torch
 
-from napari_sam_amg.engine.decoded import Decoded
+from napari_sam_amg.engine.decoded import Decoded, replaced
+from napari_sam_amg.engine.low_rank import ENOUGH, LowRankKeys
 from napari_sam_amg.engine.mask_head import MaskHead
 from napari_sam_amg.engine.reassociated import Transformer, low_rank_is_faster
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sam2.modeling.sam2_base import SAM2Base
 
     from napari_sam_amg.engine.encoder import Features
@@ -41,6 +45,8 @@ class PromptsOnImage:
         Masks with a predicted IoU of at most this are left out, if it is above 0.
     multimask_output : bool
         As for sam2.
+    low_rank : bool, optional
+        Whether not to form the keys; by default wherever that is faster.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class PromptsOnImage:
         fast: bool,
         floor: float,
         multimask_output: bool,
+        low_rank: bool | None = None,
     ) -> None:
         self._decoder = decoder = model.sam_mask_decoder
         self._encoder = prompts = model.sam_prompt_encoder
@@ -65,16 +72,28 @@ class PromptsOnImage:
         self._first = len(own) + 1  # of the mask tokens
         self._own = torch.cat([*own, decoder.iou_token.weight, decoder.mask_tokens.weight])
         self._at_once = 1 if device.type == "cpu" else _AT_ONCE
-        on_cpu = device.type == "cpu"
+        if low_rank is None:
+            tokens = len(self._own) + _OF_A_POINT
+            low_rank = device.type == "cpu" and not fast
+            low_rank = low_rank and low_rank_is_faster(decoder.transformer, tokens)
         self._transformer = Transformer(
             decoder.transformer,
             image,
             pe,
             dtype=dtype,
             at_once=self._at_once,
-            low_rank=on_cpu
-            and not fast
-            and low_rank_is_faster(decoder.transformer, len(self._own) + _OF_A_POINT),
+            low_rank=low_rank,
+        )
+        self._formed: Callable[[], PromptsOnImage] = functools.cache(
+            functools.partial(
+                PromptsOnImage,
+                model,
+                features,
+                fast=fast,
+                floor=floor,
+                multimask_output=multimask_output,
+                low_rank=False,
+            )
         )
         self._rooms: list[Keys] = []
         self._head = MaskHead(
@@ -100,8 +119,11 @@ class PromptsOnImage:
             room = self._transformer.room(*tokens.shape[:2])
         keys = room[: len(tokens)]
         found = self._answers(self._transformer(tokens, keys), keys, count)
+        few = keys.least[:count] < ENOUGH if isinstance(keys, LowRankKeys) else None
         self._rooms.append(room)  # not after an error, which may be that memory ran out
-        return found
+        if few is None or not few.any():
+            return found
+        return replaced(found, self._formed().ask(coordinates, count), few)
 
     def _answers(self, tokens: torch.Tensor, keys: Keys, count: int) -> Decoded:
         decoder, first = self._decoder, self._first
