@@ -65,6 +65,39 @@ def stacked() -> tuple[napari.Viewer, AmgWidget]:
     return viewer, widget
 
 
+def field() -> tuple[napari.Viewer, AmgWidget]:
+    """Go through the guide's field of two channels, up to the measured table."""
+    from guide_data import SIZES, two_channels
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 780)
+    viewer.add_image(
+        two_channels(),
+        channel_axis=0,
+        name=["DAPI", "marker"],
+        axis_labels=("y", "x"),
+        units=("um", "um"),
+        scale=[SIZES[axis] for axis in "YX"],
+    )
+    viewer.layers.selection.active = viewer.layers["DAPI"]
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Automatic mask generation", area="right")
+    widget.image_layer.value = viewer.layers["DAPI"]
+    widget.object_diameter.value = 50
+    widget.run()
+    wait(lambda: widget.labels_layer is not None, 900)
+    widget.measure.changed.emit(True)
+    wait(lambda: widget._panel.status.value != "Measuring ...")
+    widget.colour_by.value = "intensity_mean-marker"
+    for group in widget._panel.groups.values():
+        group.collapse(animate=False)
+    widget._panel.groups["Show"].expand(animate=False)
+    widget.features_table.changed.emit(True)
+    wait(lambda: False, 1)
+    viewer.reset_view()
+    return viewer, widget
+
+
 def taken(viewer: napari.Viewer, name: str) -> None:
     """Take a picture of the window."""
     wait(lambda: False, 1)
@@ -121,6 +154,8 @@ def main() -> None:
     rows = widget.native.findChild(QScrollArea)
     rows.verticalScrollBar().setValue(rows.verticalScrollBar().maximum())
     taken(viewer, "tissue.png")
+    viewer, widget = field()
+    taken(viewer, "field.png")
     viewer, widget = stacked()
     for group in widget._panel.groups.values():
         group.collapse(animate=False)

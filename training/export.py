@@ -45,6 +45,19 @@ CARD = {
 }
 
 
+def warn_of_steepness(steepness: float) -> None:
+    """Say if sam2 would take another mask than in training where it is asked for a single one."""
+    delta = ARCHITECTURES[NAME].stability_delta
+    if abs(0.05 * steepness - delta) > 1e-9:
+        log.warning(
+            "logits were multiplied by %g: with multimask_output off masks differ from those in "
+            "training, unless stability_delta of the architecture is %g (it is %g)",
+            steepness,
+            0.05 * steepness,
+            delta,
+        )
+
+
 def read_weights(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], int | None]:
     """Read the model's weights of a training checkpoint, and its step if it says so.
 
@@ -53,6 +66,7 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], int | 
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     step = None if state.get("step") is None else int(state["step"])
+    warn_of_steepness(float(state.get("steepness", 1.0)))
     if kind == "average":
         return state["average"], step
     prefix = "model."

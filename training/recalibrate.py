@@ -146,7 +146,8 @@ def main() -> None:
     log.info("the logit of predicted IoU times %.3f, plus %.3f", scale, shift)
     model = {k: v.float() for k, v in generator.model.state_dict().items()}
     made = changed(model, scale, shift, arguments.steepness)
-    torch.save({"average": made, "step": None}, arguments.output)
+    steepness = arguments.steepness
+    torch.save({"average": made, "step": None, "steepness": steepness}, arguments.output)
     log.info("wrote %s", arguments.output)
 
 

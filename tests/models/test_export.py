@@ -40,6 +40,17 @@ def options(script) -> dict:
     }
 
 
+def test_logits_as_steep_as_the_architecture_says(script, nano_weights, tmp_path, caplog):
+    # sam2's delta of 0.05, times what recalibrate.py multiplied the embedded model's logits by.
+    assert script.ARCHITECTURES["nuclei-nano"].stability_delta == pytest.approx(0.05 * 8)
+    for steepness in (8.0, 4.0):
+        state = {"average": nano_weights, "step": None, "steepness": steepness}
+        torch.save(state, tmp_path / "checkpoint.pt")
+        script.read_weights(tmp_path / "checkpoint.pt", "average")
+    (said,) = caplog.messages
+    assert "multiplied by 4" in said
+
+
 def test_a_loaded_model_is_what_was_written(script, options, nano_weights, tmp_path, monkeypatch):
     torch.save({"average": nano_weights, "step": 200}, tmp_path / "checkpoint.pt")
     weights, step = script.read_weights(tmp_path / "checkpoint.pt", "average")

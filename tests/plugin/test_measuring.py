@@ -153,10 +153,31 @@ def test_channels_of_different_types_are_exact(viewer):
     assert table["intensity_std-counts"][0] == 0
 
 
-def test_several_planes_are_refused(viewer):
+def test_several_planes_without_an_image_are_refused(viewer):
     layer = viewer.add_labels(np.ones((3, 9, 9), dtype=int), name="stack")
-    with pytest.raises(ImageError, match="'stack' has 3 planes"):
+    viewer.add_image(np.zeros((3, 9, 8)), name="narrower")
+    with pytest.raises(ImageError, match="'stack' has several planes, and no image layer"):
         measurement(layer, viewer)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_objects_in_several_planes(viewer, levels):
+    rng = np.random.default_rng(9)
+    labels = rng.integers(0, 4, (2, 3, 12, 10)) * 5
+    image = rng.normal(0, 40, labels.shape)
+    data = [labels, labels[..., ::2, ::2]] if levels == 2 else da.from_array(labels)
+    layer = viewer.add_labels(data, name="objects", scale=(1, 2, 0.5, 0.5))
+    viewer.add_image(image, name="marker", scale=(1, 2, 0.5, 0.5))
+    viewer.add_image(image, name="beside", scale=(1, 2, 0.5, 0.5), translate=(0, 2, 0, 0))
+    table = measurement(layer, viewer).table()
+    assert table["index"].tolist() == [5, 10, 15]
+    expected = regionprops_table(
+        labels.reshape(6, 12, 10), image.reshape(6, 12, 10), properties=INTENSITIES
+    )
+    for name, values in expected.items():
+        np.testing.assert_allclose(table[name], values, rtol=1e-12)
+    deviations = [image[labels == label].std() for label in table["index"]]
+    np.testing.assert_allclose(table["intensity_std"], deviations, rtol=1e-9)
 
 
 def test_the_table_as_csv(measured, tmp_path):

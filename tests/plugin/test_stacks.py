@@ -237,6 +237,20 @@ def test_linking_again_does_not_warn_again(quick, wait, monkeypatch) -> None:
     assert len(warned) == 2
 
 
+def test_what_was_computed_otherwise_is_said(quick, wait, monkeypatch) -> None:
+    widget = quick(SERIES, axis_labels=("z", "y", "x"))
+    found = []
+    show = widget._stacks.show
+    monkeypatch.setattr(widget._stacks, "show", lambda stack: found.append(stack))
+    widget.precision.value = "fast"
+    widget.run_stack()
+    wait(widget)
+    for used, said in (("exact", True), ("fast", False)):
+        found[0].masks[0].provenance["precision"] = used
+        show(found[0])
+        assert ("Computed as exact" in widget._panel.status.value) == said
+
+
 def test_nothing_in_the_planes_so_far_is_no_news(quick, wait, qtbot, monkeypatch) -> None:
     warned = []
     monkeypatch.setattr("napari.utils.notifications.show_warning", warned.append)
@@ -248,6 +262,45 @@ def test_nothing_in_the_planes_so_far_is_no_news(quick, wait, qtbot, monkeypatch
     wait(widget)
     assert "in 2 planes of 3" in widget._panel.status.value
     assert not warned
+
+
+@pytest.mark.parametrize("axis", ["z", "t"])
+def test_measuring(quick, wait, qtbot, axis) -> None:
+    rng = np.random.default_rng(7)
+    marker = rng.normal(500, 90, SERIES.shape).astype(np.float32)
+    widget = quick(SERIES, axis_labels=(axis, "y", "x"))
+    widget.viewer.add_image(da.from_array(marker, chunks=(1, 40, 60)), name="marker")
+    widget.viewer.add_image(marker[:2], name="shorter")
+    widget.image_layer.value = widget.viewer.layers["cells"]
+    assert not widget.measure_stack.enabled
+    widget.track_min_length.value = 1
+    widget.run_stack()
+    wait(widget)
+    layer = next(x for x in widget.viewer.layers if x.name.startswith("cells "))
+    # As it is now: what was painted counts.
+    layer.data[1, 30:34, 5:9] = 9
+    before = layer.features.copy()
+    widget.measure_stack.changed.emit(True)
+    qtbot.waitUntil(lambda: "Measuring" not in widget._panel.status.value)
+    assert widget._panel.status.value.startswith("3 objects measured in cells, marker")
+    table = layer.features.set_index("index")
+    present = [label for label in np.unique(layer.data) if label]
+    assert set(table.index) == {*before["index"], 9}
+    for image, name in ((SERIES, "cells"), (marker, "marker")):
+        for label in present:
+            inside = image[layer.data == label].astype(np.float64)
+            expected = [inside.mean(), inside.min(), inside.max(), inside.std()]
+            found = [
+                table.loc[label, f"intensity_{n}-{name}"] for n in ("mean", "min", "max", "std")
+            ]
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert not [name for name in table if "shorter" in name]
+    for name in before:
+        kept = layer.features[name][: len(before)]
+        np.testing.assert_array_equal(kept.to_numpy(), before[name].to_numpy())
+    widget.viewer.layers.remove(layer)
+    widget.measure_stack.changed.emit(True)
+    assert "press Link again" in widget._panel.status.value
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -170,6 +170,21 @@ def test_hidden_masks_are_not_taken_for_nothing_found(viewer, sample_images, qtb
     assert "nothing was found" not in widget._panel.status.value
 
 
+def test_what_is_shown_by_hand_is_not_nothing_found(viewer, sample_images, qtbot):
+    viewer.add_image(sample_images[0][:300, :340], name="cells")
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    _run(widget, qtbot)
+    best = int(np.argmax(widget.proposals.predicted_iou))
+    widget.pred_iou_thresh.value = 1.0
+    assert "nothing was found" in widget._panel.status.value
+    widget.result.corrections.promote(best, None)
+    widget.result.update()
+    widget.stability_score_thresh.value = 0.9
+    assert widget._panel.status.value.startswith("1 masks shown")
+    assert "nothing was found" not in widget._panel.status.value
+
+
 def test_what_was_computed_otherwise_is_said(viewer, sample_images, qtbot, monkeypatch):
     monkeypatch.setattr(arguments, "multiplies_bfloat16", lambda device: False)
     viewer.add_image(sample_images[0][:100, :100], name="cells")

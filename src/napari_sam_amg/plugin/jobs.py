@@ -119,6 +119,14 @@ class Control:
         return self._stop.is_set() or self.abandoned()
 
 
+def computed_as(provenance: Mapping[str, Any], precision: str) -> str:
+    """Say if another precision was used than was asked for; empty if not."""
+    used = provenance.get("precision", precision)
+    if used == precision:
+        return ""
+    return f" Computed as {used}: {precision} would be slower on this device."
+
+
 def fault(stage: str, job: Job, error: Exception) -> RunError:
     """Say which stage of a job failed, how, and what to try."""
     return RunError(

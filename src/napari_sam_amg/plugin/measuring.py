@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam_amg.errors import ImageError
-from napari_sam_amg.measurements import measure
 from napari_sam_amg.plugin.choice import image_layers
 from napari_sam_amg.plugin.edited import labelled_masks_of_layer
+from napari_sam_amg.plugin.layer_measurement import Measurement, StackMeasurement
 from napari_sam_amg.plugin.layers import PREVIEW, PROVENANCE, pixel_sides_um
 from napari_sam_amg.plugin.placement import plane_axes
 
@@ -23,70 +22,45 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.qt.threading import FunctionWorker
 
-    from napari_sam_amg.masks import Masks
-
 
 _OWN = ("index", "area")
 """Features that are both a run's and a measurement's."""
 
 
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """What is to be measured, taken from the viewer in its own thread.
-
-    Attributes
-    ----------
-    labels : ndarray, int64, N
-        The labels of the masks.
-    masks : Masks
-        N masks.
-    channels : dict
-        Planes, HxW, by the names of their layers; they may be lazy.
-    pixel_size : (float, float) or None
-        Height and width of a pixel in micrometres.
-    """
-
-    labels: npt.NDArray[np.int64]
-    masks: Masks
-    channels: dict[str, Any]
-    pixel_size: tuple[float, float] | None
-
-    def table(self) -> pd.DataFrame:
-        """Return a row for each mask, ``index`` being its label."""
-        planes = {name: np.asarray(plane) for name, plane in self.channels.items()}
-        image = planes if len(planes) > 1 else next(iter(planes.values()), None)
-        table = measure(self.masks.store, image, pixel_size=self.pixel_size)
-        return table.drop(columns="label").assign(index=self.labels)
-
-
-def measurement(layer: Labels, viewer: napari.viewer.Viewer) -> Measurement:
-    """Say what is to be measured of a Labels layer; nothing is computed yet but its labels.
+def measurement(layer: Labels, viewer: napari.viewer.Viewer) -> Measurement | StackMeasurement:
+    """Say what is to be measured of a Labels layer; of a single plane, labels are computed.
 
     Parameters
     ----------
     layer : napari.layers.Labels
-        Of a single plane.
     viewer : napari.viewer.Viewer
         Every image layer in it that has the same pixels, in the same place, gives a channel.
 
     Raises
     ------
     ImageError
-        If the layer has several planes.
+        If the layer has several planes and no image has them too: there are no shapes of such
+        objects to measure.
     """
-    planes = labelled_masks_of_layer(layer.data, {"name": layer.name, "metadata": layer.metadata})
-    if len(planes) != 1:
-        raise ImageError(
-            f"layer {layer.name!r} has {len(planes)} planes: measure a layer of one plane"
-        )
-    _, labels, masks = planes[0]
-    shape = tuple(layer.data.shape)
-    axes = plane_axes(shape)
-    keywords = {"scale": layer.scale, "units": layer.units}
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = tuple(data.shape)
+    flat = sum(length > 1 for length in shape) <= 2
+    axes = plane_axes(shape) if flat else list(range(len(shape)))
     channels: dict[str, Any] = {}
     for image in image_layers(viewer):
         if PREVIEW not in image.metadata:
             channels |= _channels(image, shape, axes, layer)
+    if not flat:
+        if not channels:
+            raise ImageError(
+                f"layer {layer.name!r} has several planes, and no image layer has the same ones "
+                "in the same place: open the image that its objects are to be measured in"
+            )
+        return StackMeasurement(data, channels)
+    ((_, labels, masks),) = labelled_masks_of_layer(
+        data, {"name": layer.name, "metadata": layer.metadata}
+    )
+    keywords = {"scale": layer.scale, "units": layer.units}
     return Measurement(labels, masks, channels, pixel_sides_um(keywords, axes))
 
 
@@ -128,13 +102,13 @@ def _in_place(
     """Return whether a plane's pixels lie on those of a Labels layer, to half a pixel."""
     axes = [axis for axis, at in enumerate(index) if isinstance(at, slice)]
     offset = np.array([0 if isinstance(at, slice) else at for at in index], dtype=float)
-    height, width = (shape[axis] - 1 for axis in axes)
-    # Three corners tell of any shift, turn and stretch.
-    for corner in ((0, 0), (height, 0), (0, width)):
-        at = np.zeros(len(shape))
-        at[axes] = corner
+    # The first corner and those beside it tell of any shift, turn and stretch.
+    corners = np.zeros((1 + len(axes), len(shape)))
+    for number, axis in enumerate(axes, start=1):
+        corners[number, axis] = shape[axis] - 1
+    for at in corners:
         found = layer.world_to_data(image.data_to_world((at + offset) * factors))
-        if (np.abs(np.asarray(found)[axes] - corner) > 0.5).any():
+        if (np.abs(np.asarray(found) - at)[axes] > 0.5).any():
             return False
     return True
 
@@ -168,7 +142,8 @@ def start_measuring(
             return
         layer.features = with_measurements(layer.features, table)
         names = ", ".join(what.channels) or "no image: shapes only"
-        done(f"{len(table)} masks measured in {names}; see the features table.")
+        kind = "masks" if isinstance(what, Measurement) else "objects"
+        done(f"{len(table)} {kind} measured in {names}; see the features table.")
 
     worker: FunctionWorker[pd.DataFrame] = create_worker(
         what.table, _start_thread=False, _progress={"total": 0, "desc": "Measuring masks"}
@@ -200,7 +175,9 @@ def with_measurements(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFra
     new = rows.merge(table, "left", on="index")
     if "label" in kept and _is_index(known, "label"):
         kept["label"] = kept["index"]
-    if "area" in kept:
+    if "area" not in new:
+        pass
+    elif "area" in kept:
         # What the run said of a label that was painted over since is no longer so.
         kept["area"] = new.pop("area").fillna(kept["area"]).fillna(0).astype(int)
     else:

@@ -6,31 +6,30 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, PushButton
+from magicgui.widgets import CheckBox, PushButton
+from qtpy.compat import isalive
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.linking.parameters import LinkParameters, TrackParameters
 from napari_sam_amg.masks.doubt import doubt_of_planes
 from napari_sam_amg.plugin.form import make_field
+from napari_sam_amg.plugin.jobs import computed_as
 from napari_sam_amg.plugin.layout import show_row
 from napari_sam_amg.plugin.planes import level_data, shown_axes
 from napari_sam_amg.plugin.section import Host, Section
+from napari_sam_amg.plugin.stack_axes import NAMES, NONE, axes_of, axis_field
 from napari_sam_amg.plugin.stack_layers import show_stack
 from napari_sam_amg.plugin.stack_run import StackJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from magicgui.widgets.bases import BaseValueWidget
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_sam_amg.parameters import ParameterSet
     from napari_sam_amg.plugin.jobs import Job
     from napari_sam_amg.plugin.stack_run import LinkedStack
-
-_NONE = "none"
-_NAMES = {"z": ("z", "depth", "slice", "slices"), "t": ("t", "time", "frame", "frames")}
-"""What axes are called; others are never taken for slices or time points."""
 
 
 class Stacks(Section):
@@ -40,12 +39,12 @@ class Stacks(Section):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
-        self.z_axis = _axis_field(
+        self.z_axis = axis_field(
             "z_axis",
             "Slices",
             "Masks of the slices along this axis are linked into objects in three dimensions.",
         )
-        self.t_axis = _axis_field(
+        self.t_axis = axis_field(
             "t_axis", "Time", "Objects are followed along this axis, and become tracks."
         )
         self.link = _fields(LinkParameters, "link_")
@@ -72,12 +71,22 @@ class Stacks(Section):
             "is not asked again.</qt>",
         )
         self.rows = [self.z_axis, *self.link.values(), self.t_axis, *self.track.values()]
-        self.rows += [self.same_brightness, (self.run_stack, self.link_again)]
+        self.measure_stack = PushButton(
+            name="measure_stack",
+            text="Measure",
+            enabled=False,
+            tooltip="<qt>Add columns to the features table of the objects, or tracks: intensities "
+            "in every image layer that has the same pixels in the same place.</qt>",
+        )
+        buttons = (self.run_stack, self.link_again, self.measure_stack)
+        self.rows += [self.same_brightness, buttons]
         self._last: LinkedStack | None = None
+        self._labels: Labels | None = None
         self.z_axis.changed.connect(self._axes_changed)
         self.t_axis.changed.connect(self._axes_changed)
         self.run_stack.changed.connect(lambda: host.attempt(host.run_stack))
         self.link_again.changed.connect(lambda: host.attempt(host.relink_stack))
+        self.measure_stack.changed.connect(lambda: host.attempt(self._measure))
         host.image_changed.connect(self._image_changed)
 
     # -- fields -----------------------------------------------------------------------
@@ -88,21 +97,21 @@ class Stacks(Section):
 
     def _image_changed(self) -> None:
         layer = self._host.image
-        axes = [] if layer is None else _axes(layer, self._host)
+        axes = [] if layer is None else axes_of(layer, self._host)
         for field, role in ((self.z_axis, "z"), (self.t_axis, "t")):
-            named = [axis for name, axis in axes if name.split(" ")[0].lower() in _NAMES[role]]
+            named = [axis for name, axis in axes if name.split(" ")[0].lower() in NAMES[role]]
             before = field.value
-            choices: list[tuple[str, Any]] = [("none", _NONE), *axes]
+            choices: list[tuple[str, Any]] = [("none", NONE), *axes]
             with field.changed.blocked():
                 field.choices = choices
                 known = [axis for _, axis in axes]
-                field.value = named[0] if named else before if before in known else _NONE
+                field.value = named[0] if named else before if before in known else NONE
         self._axes_changed()
 
     def _axes_changed(self, _: object = None) -> None:
         for field, fields in ((self.z_axis, self.link), (self.t_axis, self.track)):
             for other in fields.values():
-                show_row(other, shown=field.value != _NONE)
+                show_row(other, shown=field.value != NONE)
 
     @property
     def linking(self) -> dict[str, Any]:
@@ -136,7 +145,7 @@ class Stacks(Section):
             If a plane's job cannot be made.
         """
         layer = self._host.image
-        z, t = (None if f.value == _NONE else int(f.value) for f in (self.z_axis, self.t_axis))
+        z, t = (None if f.value == NONE else int(f.value) for f in (self.z_axis, self.t_axis))
         if z is None and t is None:
             raise ParameterError(
                 "no axis is chosen: say in Stack (z, t) along which axis slices or time points lie"
@@ -182,6 +191,7 @@ class Stacks(Section):
         self._last = found
         self.link_again.enabled = True
         labels, tracks = show_stack(found, self._host.viewer)
+        self._labels, self.measure_stack.enabled = labels, True
         what = "objects" if found.job.t is None else "tracks"
         words = f"{len(found.linked)} {what} in {len(found.masks)} planes"
         words += f" of {len(found.job.jobs)}" if found.partial else ""
@@ -191,21 +201,27 @@ class Stacks(Section):
         doubts = [m.doubt if len(m) or not found.partial else "" for m in found.masks]
         doubt = doubt_of_planes(doubts)
         more = doubt and f" Warning: {doubt}."
-        self._host.say(f"{words}, in layer {labels.name}.{more}")
+        used = computed_as(found.masks[0].provenance, found.job.first.precision)
+        self._host.say(f"{words}, in layer {labels.name}.{used}{more}")
         if doubt and not again:
             show_warning(f"{found.job.first.plane.name}: {doubt}.")
 
+    def _measure(self) -> None:
+        from napari_sam_amg.plugin.measuring import start_measuring
+
+        layer = self._labels
+        if layer is None or layer not in self._host.viewer.layers:
+            raise ParameterError("the objects' layer is no longer there: press Link again")
+        self._host.viewer.layers.selection.active = layer
+        self._host.say("Measuring ...")
+        start_measuring(layer, self._host.viewer, self._measured)
+
+    def _measured(self, text: str) -> None:
+        if isalive(self.measure_stack.native):  # type: ignore[no-untyped-call]
+            self._host.say(text)
+
     def _shown(self, layer: Image) -> list[int]:
         return shown_axes(layer, self._host.viewer)
-
-
-def _axis_field(name: str, label: str, text: str) -> ComboBox:
-    return ComboBox(
-        name=name,
-        label=label,
-        choices=[("none", _NONE)],
-        tooltip=f"<qt>{text} It is chosen by itself only if the layer's axis labels say so.</qt>",
-    )
 
 
 def _fields(model: type[ParameterSet], prefix: str) -> dict[str, BaseValueWidget[Any]]:
@@ -215,17 +231,3 @@ def _fields(model: type[ParameterSet], prefix: str) -> dict[str, BaseValueWidget
 
 def _values(fields: Mapping[str, BaseValueWidget[Any]]) -> dict[str, Any]:
     return {name: field.value for name, field in fields.items()}
-
-
-def _axes(layer: Image, host: Host) -> Iterable[tuple[str, int]]:
-    """Return the axes of a layer besides its plane's, with a name for each."""
-    shape = level_data(layer).shape
-    shown = shown_axes(layer, host.viewer)
-    found = []
-    for axis in range(layer.ndim):
-        if axis not in shown and shape[axis] > 1:
-            label = str(layer.axis_labels[axis])
-            # napari calls axes without a name -3, -2, -1.
-            name = f"axis {axis}" if label.lstrip("-").isdigit() else label
-            found.append((f"{name} ({shape[axis]})", axis))
-    return found

@@ -67,6 +67,8 @@ class Result:
         With which `show` was called last.
     nesting : {"all", "whole", "part", "sub-part"}
         Which masks are shown.
+    doubt : str
+        Why the result deserves doubt, whatever of it is hidden; see `Masks.doubt`.
     colour_by : str or None
         The feature that colours the masks; None colours them by what they are.
     """
@@ -81,6 +83,7 @@ class Result:
         self.selection: Selection | None = None
         self.corrections = Corrections()
         self.thresholds: dict[str, Any] = {}
+        self.doubt = ""
         self.nesting = NESTING[0]
         self.colour_by: str | None = None
         self._existing: npt.NDArray[np.bool_] | None = None
@@ -103,11 +106,6 @@ class Result:
     def is_edited(self) -> bool:
         """Whether the layer's pixels are no longer what was drawn, or the layer is gone."""
         return self.shown.is_edited
-
-    @property
-    def doubt(self) -> str:
-        """Why the result deserves doubt, whatever of it is hidden; see `Masks.doubt`."""
-        return "" if self._selected is None else self._selected.doubt
 
     @property
     def existing(self) -> npt.NDArray[np.bool_] | None:
@@ -161,6 +159,7 @@ class Result:
     def update(self) -> Masks:
         """Show anew what was selected, after a change of something else than thresholds."""
         masks, rows = self._corrected()
+        self.doubt = masks.doubt
         if self.nesting != "all":
             depth = np.minimum(depths(masks.store), 2)
             chosen = np.flatnonzero(depth == NESTING.index(self.nesting) - 1)

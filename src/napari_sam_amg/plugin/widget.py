@@ -283,6 +283,8 @@ class AmgWidget(Container[Any]):
     def _found(self, job: Job, found: Proposals) -> None:
         from napari.utils.notifications import show_warning
 
+        from napari_sam_amg.plugin.jobs import computed_as
+
         result = self._results.add(job.plane, found)
         # The form may say by now what another image's result is shown with.
         own = job.plane.layer is self.image
@@ -293,9 +295,7 @@ class AmgWidget(Container[Any]):
         if not self._results.choose(self.image):
             self._results.current = result
         more = f" {self._runner.seconds:.0f} s."
-        if (used := found.provenance.get("precision")) != job.precision and used:
-            more += f" Computed as {used}: {job.precision} would be slower on this device."
-        self._shown(masks, result, more)
+        self._shown(masks, result, more + computed_as(found.provenance, job.precision))
         if result.doubt:
             show_warning(f"{job.plane.name}: {result.doubt}.")
         if job.plane.layer not in self._viewer.layers:
