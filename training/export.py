@@ -58,20 +58,20 @@ def warn_of_steepness(steepness: float) -> None:
         )
 
 
-def read_weights(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], int | None]:
-    """Read the model's weights of a training checkpoint, and its step if it says so.
+def read_weights(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], int | None, float]:
+    """Read a checkpoint's weights, the step of the training if it says so, and the steepness.
 
     `kind` is "average" for the running mean over steps, better once training has slowed
     down, or "last" for the weights of the last step, better while it learns fast.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     step = None if state.get("step") is None else int(state["step"])
-    warn_of_steepness(float(state.get("steepness", 1.0)))
     if kind == "average":
-        return state["average"], step
+        return state["average"], step, float(state.get("steepness", 1))
     prefix = "model."
     trained = state["trainee"].items()  # the auxiliary heads of training stay behind
-    return {k.removeprefix(prefix): v for k, v in trained if k.startswith(prefix)}, step
+    weights = {k.removeprefix(prefix): v for k, v in trained if k.startswith(prefix)}
+    return weights, step, float(state.get("steepness", 1))
 
 
 def compress(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -123,6 +123,12 @@ def export(
     InputProfile.from_json(profile)
     if doubt is not None and not is_rule(doubt):
         raise SystemExit(f"doubt={doubt!r}: give a number for each of {', '.join(RULE)}")
+    offset = AmgParameters(**recommended).stability_score_offset
+    if doubt is not None and doubt["stability_score_offset"] != offset:
+        raise SystemExit(
+            f"doubt is for stability_score_offset {doubt['stability_score_offset']}, and {offset} "
+            "is recommended: no result would ever be doubted"
+        )
     data = safetensors.torch.save(compress(weights), metadata={"architecture": NAME})
     if len(data) > MAX_BYTES:
         raise SystemExit(f"{len(data)} bytes are more than the {MAX_BYTES} that fit the wheel")
@@ -181,7 +187,8 @@ def main() -> None:
     """Export, and say what was written."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments = parse_arguments()
-    weights, step = read_weights(arguments.checkpoint, arguments.weights)
+    weights, step, steepness = read_weights(arguments.checkpoint, arguments.weights)
+    warn_of_steepness(steepness)
     card = export(
         weights,
         arguments.output,
@@ -189,7 +196,7 @@ def main() -> None:
         profile=arguments.profile,
         doubt=arguments.doubt,
         figures=arguments.figures,
-        training={"steps": step, **arguments.training},
+        training={"steps": step, "steepness": steepness, **arguments.training},
     )
     log.info("wrote %s: %d bytes, sha256 %s", NAME, card["size_bytes"], card["sha256"])
 

@@ -28,6 +28,7 @@ import torch
 
 from candidates import Candidates
 from held_out import add_arguments, make_generator, names_of, refuse_validation, scenes, start
+from napari_sam_amg.models.registry import EMBEDDED, embedded_card
 from reliability import Reliability
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ def main() -> None:
     log.info("the logit of predicted IoU times %.3f, plus %.3f", scale, shift)
     model = {k: v.float() for k, v in generator.model.state_dict().items()}
     made = changed(model, scale, shift, arguments.steepness)
+    # Of a model that was calibrated before, logits are steeper already.
     steepness = arguments.steepness
+    if generator.info.name == EMBEDDED:
+        steepness *= embedded_card()["training"].get("steepness", 1.0)
     torch.save({"average": made, "step": None, "steepness": steepness}, arguments.output)
     log.info("wrote %s", arguments.output)
 

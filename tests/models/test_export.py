@@ -27,7 +27,7 @@ def script():
 @pytest.fixture
 def options(script) -> dict:
     return {
-        "recommended": {"pred_iou_thresh": 0.5},
+        "recommended": {"pred_iou_thresh": 0.5, "stability_score_offset": 8.0},
         "profile": script.PROFILE,
         "doubt": {
             "below": 0.4,
@@ -43,17 +43,22 @@ def options(script) -> dict:
 def test_logits_as_steep_as_the_architecture_says(script, nano_weights, tmp_path, caplog):
     # sam2's delta of 0.05, times what recalibrate.py multiplied the embedded model's logits by.
     assert script.ARCHITECTURES["nuclei-nano"].stability_delta == pytest.approx(0.05 * 8)
-    for steepness in (8.0, 4.0):
-        state = {"average": nano_weights, "step": None, "steepness": steepness}
-        torch.save(state, tmp_path / "checkpoint.pt")
-        script.read_weights(tmp_path / "checkpoint.pt", "average")
-    (said,) = caplog.messages
-    assert "multiplied by 4" in said
+    assert script.ARCHITECTURES["nuclei-nano"].stability_delta == pytest.approx(
+        0.05 * registry.embedded_card()["training"]["steepness"]
+    )
+    for state, steepness in (({"steepness": 8.0}, 8), ({"steepness": 4.0}, 4), ({}, 1)):
+        caplog.clear()
+        torch.save({"average": nano_weights, "step": None, **state}, tmp_path / "checkpoint.pt")
+        *_, found = script.read_weights(tmp_path / "checkpoint.pt", "average")
+        assert found == steepness
+        script.warn_of_steepness(found)
+        assert len(caplog.messages) == (steepness != 8)
+        assert all(f"multiplied by {steepness}" in said for said in caplog.messages)
 
 
 def test_a_loaded_model_is_what_was_written(script, options, nano_weights, tmp_path, monkeypatch):
     torch.save({"average": nano_weights, "step": 200}, tmp_path / "checkpoint.pt")
-    weights, step = script.read_weights(tmp_path / "checkpoint.pt", "average")
+    weights, step, _ = script.read_weights(tmp_path / "checkpoint.pt", "average")
     assert step == 200
     card = script.export(weights, tmp_path, **options)
     data = (tmp_path / "nuclei-nano.safetensors").read_bytes()
@@ -64,7 +69,7 @@ def test_a_loaded_model_is_what_was_written(script, options, nano_weights, tmp_p
     for module in (loading, registry):
         monkeypatch.setattr(module, "embedded_file", lambda s: tmp_path / f"nuclei-nano{s}")
     loaded = resolve("nuclei-nano", device="cpu")
-    assert loaded.info.recommended == {"pred_iou_thresh": 0.5}
+    assert loaded.info.recommended == options["recommended"]
     written = script.compress(nano_weights)
     for key, value in loaded.model.state_dict().items():
         assert torch.equal(value, written[key].float())
@@ -84,6 +89,7 @@ def test_the_same_weights_give_the_same_file(script, options, nano_weights, tmp_
         ({"recommended": {"pred_iou_thresh": 5}}, ParameterError),
         ({"profile": {"percentiles": [9, 1]}}, ModelError),
         ({"doubt": {"below": 0.4}}, SystemExit),
+        ({"recommended": {"stability_score_offset": 1.0}}, SystemExit),
     ],
 )
 def test_bad_cards_are_not_written(script, options, nano_weights, tmp_path, change, error):

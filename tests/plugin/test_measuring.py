@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from skimage.measure import regionprops_table
 
 from napari_sam_amg.errors import ImageError, WriteError
@@ -158,6 +159,40 @@ def test_several_planes_without_an_image_are_refused(viewer):
     viewer.add_image(np.zeros((3, 9, 8)), name="narrower")
     with pytest.raises(ImageError, match="'stack' has several planes, and no image layer"):
         measurement(layer, viewer)
+
+
+def test_objects_of_one_channel(viewer, tmp_path):
+    """Of a stack with a further axis, on disk: only what lies under the labels, and unread."""
+    rng = np.random.default_rng(10)
+    labels = rng.integers(0, 3, (1, 3, 12, 10))
+    image = rng.integers(0, 99, (2, 3, 12, 10))
+    stored = zarr.create_array(tmp_path / "image.zarr", shape=image.shape, dtype=image.dtype)
+    stored[:] = image
+    viewer.add_image(stored, name="on disk")
+    where = {"napari_sam_amg": {"plane": {"index": [1, 0, None, None]}}}
+    layer = viewer.add_labels(labels, metadata=where)
+    what = measurement(layer, viewer)
+    assert isinstance(what.channels["on disk"], da.Array)
+    table = what.table()
+    for row, label in enumerate((1, 2)):
+        assert table["intensity_mean"][row] == pytest.approx(image[1][labels[0] == label].mean())
+    layer.metadata.clear()  # nothing says which channel
+    with pytest.raises(ImageError, match="no image layer has the same ones"):
+        measurement(layer, viewer)
+
+
+def test_painting_while_a_stack_is_measured(viewer, qtbot):
+    layer = viewer.add_labels(np.ones((3, 20, 20), dtype=int), name="objects")
+    viewer.add_image(np.zeros((3, 20, 20)), name="image")
+    said = []
+    for paint in (True, False):
+        start_measuring(layer, viewer, said.append)
+        if paint:
+            layer.paint((1, 5, 5), 7)
+        qtbot.waitUntil(lambda: bool(said), timeout=60_000)
+        assert ("press Measure again" in said[-1]) == paint
+        assert ("intensity_mean" in layer.features) != paint
+        said.clear()
 
 
 @pytest.mark.parametrize("levels", [1, 2])

@@ -35,8 +35,8 @@ right side is computed once an image, as are projections of Z for whoever looks 
 
 **Where it does not do.** If what is added cancels what is there, the variance is a small
 difference of large numbers, and float32 has few digits of it left. `LowRankKeys.least` has the
-smallest share that was left of the sum of the squares, and prompts below `ENOUGH` are worked out
-with their keys formed.
+smallest share that was left of the squares of the image and of what each head says, and prompts
+below `ENOUGH` are worked out with their keys formed.
 
 **What it costs.** `multiplications` counts both ways. With sam2's widths and two layers it takes
 0.24 instead of 0.50 billion a prompt for the keys, and the upscaling's first product, of K instead
@@ -61,8 +61,8 @@ Hiera takes 0.49 and is faster by a third, nuclei-nano 0.87 and is slower:
 ``python benchmarks/decoder.py --keys formed low-rank``.
 """
 
-ENOUGH = 0.01
-"""Share of the squares that must be left: float32 then keeps all but two digits of a variance."""
+ENOUGH = 0.1
+"""Share of the squares that must be left: float32 then keeps all but one digit of a variance."""
 
 
 @dataclass(frozen=True)

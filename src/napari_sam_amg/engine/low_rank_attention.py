@@ -124,8 +124,8 @@ class LowRankImageToTokens:
                 keys.least[i] = 1.0
             scores = self._towards(k[i], to_rows[i], share, rows[:before])
             torch.softmax(scores, 1, out=torch.unflatten(rows[before:], 0, scores.shape[:2]))
-            norm, least = self._norm([v[i] for v in keys.said], gram[i], share, rows)
-            keys.least[i].clamp_(max=least)
+            norm, left = self._norm([v[i] for v in keys.said], gram[i], share, rows)
+            keys.least[i] = torch.minimum(keys.least[i], left)
             rows.mul_(norm)
             share.mul_(norm)
         keys.weights[:, : before + m] = weights * self._gamma
@@ -140,7 +140,10 @@ class LowRankImageToTokens:
         """Return 1 / sqrt(variance + eps) at each position (N), and its `LowRankKeys.least`."""
         m = len(rows) // len(said)
         variance = self._squares * share.square()
-        squares = variance + gram.diagonal() @ rows.square()
+        # What a head says is at most as long as if its tokens said the same.
+        lengths = gram.diagonal().sqrt().view(-1, 1, said[0].shape[1])
+        heads = torch.bmm(lengths, rows.view(len(lengths), -1, rows.shape[1]))
+        squares = variance + heads.square_().sum((0, 1))
         for number, (v, products) in enumerate(zip(said, self._products, strict=True)):
             own = slice(number * m, (number + 1) * m)
             # Twice what it has in common with the image and with later rows, and its own once.
@@ -150,8 +153,8 @@ class LowRankImageToTokens:
             found.addmm_(later, rows[own.start :])
             variance += found.mul_(rows[own]).sum(0)
         variance.clamp_(min=0)
-        least = (variance / squares.clamp_(min=torch.finfo(squares.dtype).tiny)).amin()
-        return torch.rsqrt(variance / self._gamma.shape[0] + self._eps), least
+        left = (variance / squares.clamp_(min=torch.finfo(squares.dtype).tiny)).amin()
+        return torch.rsqrt(variance / self._gamma.shape[0] + self._eps), left
 
 
 class _Towards:

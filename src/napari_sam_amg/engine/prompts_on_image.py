@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from napari_sam_amg.engine.encoder import Features
     from napari_sam_amg.engine.reassociated import Keys
 
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE = 64
 """Prompts whose image an accelerator works on at once."""
@@ -119,11 +122,13 @@ class PromptsOnImage:
             room = self._transformer.room(*tokens.shape[:2])
         keys = room[: len(tokens)]
         found = self._answers(self._transformer(tokens, keys), keys, count)
-        few = keys.least[:count] < ENOUGH if isinstance(keys, LowRankKeys) else None
+        # Not so if it is NaN, either.
+        known = keys.least[:count] >= ENOUGH if isinstance(keys, LowRankKeys) else None
         self._rooms.append(room)  # not after an error, which may be that memory ran out
-        if few is None or not few.any():
+        if known is None or known.all():
             return found
-        return replaced(found, self._formed().ask(coordinates, count), few)
+        log.debug("%d of %d prompts are worked out with their keys", (~known).sum(), count)
+        return replaced(found, self._formed().ask(coordinates, count), ~known)
 
     def _answers(self, tokens: torch.Tensor, keys: Keys, count: int) -> Decoded:
         decoder, first = self._decoder, self._first

@@ -12,6 +12,7 @@ from napari_sam_amg.plugin.edited import labelled_masks_of_layer
 from napari_sam_amg.plugin.layer_measurement import Measurement, StackMeasurement
 from napari_sam_amg.plugin.layers import PREVIEW, PROVENANCE, pixel_sides_um
 from napari_sam_amg.plugin.placement import plane_axes
+from napari_sam_amg.plugin.planes import level_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,12 +45,14 @@ def measurement(layer: Labels, viewer: napari.viewer.Viewer) -> Measurement | St
     """
     data = layer.data[0] if layer.multiscale else layer.data
     shape = tuple(data.shape)
-    flat = sum(length > 1 for length in shape) <= 2
-    axes = plane_axes(shape) if flat else list(range(len(shape)))
+    axes = [axis for axis, length in enumerate(shape) if length > 1]
+    flat = len(axes) <= 2
+    if flat:
+        axes = plane_axes(shape)
     channels: dict[str, Any] = {}
     for image in image_layers(viewer):
         if PREVIEW not in image.metadata:
-            channels |= _channels(image, shape, axes, layer)
+            channels |= _channels(image, shape, axes, layer, flat=flat)
     if not flat:
         if not channels:
             raise ImageError(
@@ -65,50 +68,56 @@ def measurement(layer: Labels, viewer: napari.viewer.Viewer) -> Measurement | St
 
 
 def _channels(
-    image: Image, shape: tuple[int, ...], axes: Sequence[int], layer: Labels
+    image: Image, shape: tuple[int, ...], axes: Sequence[int], layer: Labels, *, flat: bool
 ) -> dict[str, Any]:
-    """Return the planes of an image layer on which a Labels layer of `shape` lies, by name."""
+    """Return the pixels of an image layer on which a Labels layer of `shape` lies, by name.
+
+    Along axes that are not among `axes` it is a single place, left out if `flat`.
+    """
     recorded = layer.metadata.get(PROVENANCE, {}).get("plane", {}).get("index")
-    for level, data in enumerate(image.data if image.multiscale else [image.data]):
+    for level in range(len(image.data) if image.multiscale else 1):
+        data = level_data(image, level)
         sides = tuple(data.shape[: image.ndim])
         if len(sides) != len(shape) or any(sides[axis] != shape[axis] for axis in axes):
             continue
-        index: list[int | slice] = [
-            slice(None) if axis in axes else 0 for axis in range(len(shape))
-        ]
+        offset = np.zeros(len(shape), dtype=int)
         for axis, length in enumerate(sides):
             if axis not in axes and length > 1:
                 if recorded is None or len(recorded) != len(shape):
                     return {}  # nothing says which of its planes
-                index[axis] = min(int(recorded[axis] or 0), length - 1)
+                offset[axis] = min(int(recorded[axis] or 0), length - 1)
         factors = image.downsample_factors[level] if image.multiscale else np.ones(len(shape))
-        if not _in_place(image, index, np.asarray(factors, dtype=float), shape, layer):
+        if not _in_place(image, axes, offset, np.asarray(factors, dtype=float), shape, layer):
             return {}
-        plane = data[tuple(index)]
+        pixels = data[
+            tuple(
+                slice(None) if axis in axes else at if flat else slice(at, at + 1)
+                for axis, at in enumerate(offset.tolist())
+            )
+        ]
         if image.rgb:
             colours = ("red", "green", "blue")
-            return {f"{image.name} {name}": plane[..., i] for i, name in enumerate(colours)}
-        return {image.name: plane}
+            return {f"{image.name} {name}": pixels[..., i] for i, name in enumerate(colours)}
+        return {image.name: pixels}
     return {}
 
 
 def _in_place(
     image: Image,
-    index: Sequence[int | slice],
+    axes: Sequence[int],
+    offset: npt.NDArray[np.int64],
     factors: npt.NDArray[np.float64],
     shape: tuple[int, ...],
     layer: Labels,
 ) -> bool:
-    """Return whether a plane's pixels lie on those of a Labels layer, to half a pixel."""
-    axes = [axis for axis, at in enumerate(index) if isinstance(at, slice)]
-    offset = np.array([0 if isinstance(at, slice) else at for at in index], dtype=float)
+    """Return whether an image's pixels lie on those of a Labels layer, to half a pixel."""
     # The first corner and those beside it tell of any shift, turn and stretch.
     corners = np.zeros((1 + len(axes), len(shape)))
     for number, axis in enumerate(axes, start=1):
         corners[number, axis] = shape[axis] - 1
     for at in corners:
         found = layer.world_to_data(image.data_to_world((at + offset) * factors))
-        if (np.abs(np.asarray(found) - at)[axes] > 0.5).any():
+        if (np.abs(np.asarray(found) - at)[list(axes)] > 0.5).any():
             return False
     return True
 
@@ -134,10 +143,25 @@ def start_measuring(
 
     what = measurement(layer, viewer)
     # Whatever the user does meanwhile replaces the features: these are then of other masks.
-    before = layer.features
+    before, data, painted = layer.features, layer.data, False
+
+    def note(_: object) -> None:
+        nonlocal painted
+        painted = True
+
+    # Objects of several planes are read while the worker goes on.
+    events = (
+        [layer.events.paint, layer.events.labels_update]
+        if isinstance(what, StackMeasurement)
+        else []
+    )
+    for event in events:
+        event.connect(note)
 
     def finish(table: pd.DataFrame) -> None:
-        if not layer.features.equals(before):
+        for event in events:
+            event.disconnect(note)
+        if painted or layer.data is not data or not layer.features.equals(before):
             done("The masks have changed while they were measured: press Measure again.")
             return
         layer.features = with_measurements(layer.features, table)

@@ -76,7 +76,8 @@ class Stacks(Section):
             text="Measure",
             enabled=False,
             tooltip="<qt>Add columns to the features table of the objects, or tracks: intensities "
-            "in every image layer that has the same pixels in the same place.</qt>",
+            "of the pixels that are drawn now, in every image layer that has the same pixels in "
+            "the same place.</qt>",
         )
         buttons = (self.run_stack, self.link_again, self.measure_stack)
         self.rows += [self.same_brightness, buttons]
