@@ -98,6 +98,15 @@ def field() -> tuple[napari.Viewer, AmgWidget]:
     return viewer, widget
 
 
+def scrolled(widget: AmgWidget) -> None:
+    """Scroll the form to its end."""
+    from qtpy.QtWidgets import QScrollArea
+
+    wait(lambda: False, 1)
+    bar = widget.native.findChild(QScrollArea).verticalScrollBar()
+    bar.setValue(bar.maximum())
+
+
 def taken(viewer: napari.Viewer, name: str) -> None:
     """Take a picture of the window."""
     wait(lambda: False, 1)
@@ -134,7 +143,7 @@ def dialog_taken(viewer: napari.Viewer, name: str) -> None:
 
 def main() -> None:
     """Make all pictures."""
-    from qtpy.QtWidgets import QScrollArea
+    from qtpy.QtWidgets import QTableView
 
     viewer, widget = opened(fluorescence)
     viewer.layers.selection.active = widget.labels_layer
@@ -151,10 +160,12 @@ def main() -> None:
     widget.features_table.changed.emit(True)
     wait(lambda: False, 1)
     viewer.reset_view()
-    rows = widget.native.findChild(QScrollArea)
-    rows.verticalScrollBar().setValue(rows.verticalScrollBar().maximum())
+    scrolled(widget)
     taken(viewer, "tissue.png")
     viewer, widget = field()
+    scrolled(widget)
+    for table in viewer.window._qt_window.findChildren(QTableView):
+        table.horizontalScrollBar().setValue(table.horizontalScrollBar().maximum())
     taken(viewer, "field.png")
     viewer, widget = stacked()
     for group in widget._panel.groups.values():
@@ -162,6 +173,7 @@ def main() -> None:
     widget._panel.groups["Stack (z, t)"].expand(animate=False)
     viewer.dims.set_current_step(0, 3)
     viewer.reset_view()
+    scrolled(widget)
     taken(viewer, "stack.png")
 
 
