@@ -185,8 +185,7 @@ def test_what_is_shown_by_hand_is_not_nothing_found(viewer, sample_images, qtbot
     assert "nothing was found" not in widget._panel.status.value
     # Nor are masks that were all taken away.
     widget.pred_iou_thresh.value = 0.43
-    for row in widget.result.rows.tolist():
-        widget.result.corrections.remove(row)
+    widget.result.corrections.remove(np.arange(len(widget.proposals)))
     widget.result.update()
     widget.stability_score_thresh.value = 0.85
     assert widget._panel.status.value.startswith("0 masks shown")
