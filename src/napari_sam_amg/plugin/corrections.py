@@ -62,11 +62,12 @@ class Corrections:
         return np.array([r for r in dict.fromkeys(shown) if r is not None], dtype=np.int64)
 
     def _take_away(self, row: int) -> None:
+        first = row  # also of one that was added: thresholds may select it, too
         if row in self._added:
             self._added = tuple(other for other in self._added if other != row)
         else:
             first = next((a for a, b in self._instead.items() if b == row), row)
-            self._instead = {**self._instead, first: None}
+        self._instead = {**self._instead, first: None}
 
     def _remember(self) -> None:
         self._earlier.append((self._instead, self._added))
