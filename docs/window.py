@@ -86,22 +86,27 @@ def field() -> tuple[napari.Viewer, AmgWidget]:
     widget.object_diameter.value = 50
     widget.run()
     wait(lambda: widget.labels_layer is not None, 900)
-    widget.measure.changed.emit(True)
-    wait(lambda: widget._panel.status.value != "Measuring ...")
-    widget.colour_by.value = "intensity_mean-marker"
-    for group in widget._panel.groups.values():
-        group.collapse(animate=False)
-    widget._panel.groups["Show"].expand(animate=False)
-    widget.features_table.changed.emit(True)
-    wait(lambda: False, 1)
-    viewer.reset_view()
+    measured(viewer, widget, "intensity_mean-marker")
     return viewer, widget
 
 
-def scrolled(widget: AmgWidget) -> None:
-    """Scroll the form to its end."""
+def measured(viewer: napari.Viewer, widget: AmgWidget, feature: str) -> None:
+    """Measure, colour the masks by a feature, and show the table."""
+    widget.measure.changed.emit(True)
+    wait(lambda: widget._panel.status.value != "Measuring ...")
+    widget.colour_by.value = feature
+    widget.features_table.changed.emit(True)
+    opened_at(widget, "Show")
+    viewer.reset_view()
+
+
+def opened_at(widget: AmgWidget, name: str) -> None:
+    """Open one group of the form alone, and scroll to the end."""
     from qtpy.QtWidgets import QScrollArea
 
+    for group in widget._panel.groups.values():
+        group.collapse(animate=False)
+    widget._panel.groups[name].expand(animate=False)
     wait(lambda: False, 1)
     bar = widget.native.findChild(QScrollArea).verticalScrollBar()
     bar.setValue(bar.maximum())
@@ -151,29 +156,16 @@ def main() -> None:
     viewer.layers.selection.active = widget.image_layer.value
     taken(viewer, "widget.png")
     viewer, widget = opened(tissue)
-    widget.measure.changed.emit(True)
-    wait(lambda: widget._panel.status.value != "Measuring ...")
-    widget.colour_by.value = "eccentricity"
-    for group in widget._panel.groups.values():
-        group.collapse(animate=False)
-    widget._panel.groups["Show"].expand(animate=False)
-    widget.features_table.changed.emit(True)
-    wait(lambda: False, 1)
-    viewer.reset_view()
-    scrolled(widget)
+    measured(viewer, widget, "eccentricity")
     taken(viewer, "tissue.png")
     viewer, widget = field()
-    scrolled(widget)
     for table in viewer.window._qt_window.findChildren(QTableView):
         table.horizontalScrollBar().setValue(table.horizontalScrollBar().maximum())
     taken(viewer, "field.png")
     viewer, widget = stacked()
-    for group in widget._panel.groups.values():
-        group.collapse(animate=False)
-    widget._panel.groups["Stack (z, t)"].expand(animate=False)
+    opened_at(widget, "Stack (z, t)")
     viewer.dims.set_current_step(0, 3)
     viewer.reset_view()
-    scrolled(widget)
     taken(viewer, "stack.png")
 
 

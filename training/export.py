@@ -66,12 +66,13 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], int | 
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     step = None if state.get("step") is None else int(state["step"])
+    steepness = float(state.get("steepness", 1))
     if kind == "average":
-        return state["average"], step, float(state.get("steepness", 1))
+        return state["average"], step, steepness
     prefix = "model."
     trained = state["trainee"].items()  # the auxiliary heads of training stay behind
     weights = {k.removeprefix(prefix): v for k, v in trained if k.startswith(prefix)}
-    return weights, step, float(state.get("steepness", 1))
+    return weights, step, steepness
 
 
 def compress(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -119,11 +120,10 @@ def export(
         The card.
     """
     build(ARCHITECTURES[NAME], object_head=has_object_head(weights)).load_state_dict(weights)
-    AmgParameters(**recommended)
+    offset = AmgParameters(**recommended).stability_score_offset
     InputProfile.from_json(profile)
     if doubt is not None and not is_rule(doubt):
         raise SystemExit(f"doubt={doubt!r}: give a number for each of {', '.join(RULE)}")
-    offset = AmgParameters(**recommended).stability_score_offset
     if doubt is not None and doubt["stability_score_offset"] != offset:
         raise SystemExit(
             f"doubt is for stability_score_offset {doubt['stability_score_offset']}, and {offset} "

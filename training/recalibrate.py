@@ -3,9 +3,9 @@
     python training/recalibrate.py DATA/train --fold 7 --steepness 8 --output CALIBRATED.pt
     python training/export.py CALIBRATED.pt --recommended ...
 
-Three layers are changed. The last layer of the
-head that predicts IoU is scaled and shifted, the same for all masks, so that the mean true IoU of
-candidates is what it says (Platt's scaling: the order of candidates stays). The last layers of the
+Three layers are changed. The last layer of the head that predicts IoU is scaled and shifted, the
+same for all masks, so that on the held-out fold the mean true IoU of candidates is what it says
+(Platt's scaling: the order of candidates stays). The last layers of the
 hypernetworks are multiplied, and with them all mask logits: their sign, and so the masks, stay,
 while stability, which asks how many pixels change sides when the threshold moves by 1, rises.
 The first layer that sees logits as a prompt (``use_m2m``) is divided by as much. With

@@ -57,7 +57,7 @@ class TokensToImage:
         self._pe = pe
         weight = attention.k_proj.weight
         if image is None:
-            self._k = torch.unflatten(weight, 0, (attention.num_heads, -1))
+            self._k = rows_by_head(weight, attention)
             self._positions = by_head(F.linear(pe, weight), attention).mT.to(dtype).contiguous()
         else:
             self._keys = by_head(F.linear(image + pe, weight), attention).to(dtype)[None]
@@ -67,8 +67,7 @@ class TokensToImage:
     def of_shared(self, queries: torch.Tensor) -> torch.Tensor:
         """Return the answer (GxTxC) to queries (GxTxC) about the shared keys."""
         attention = self._attention
-        q = scaled(split(attention.q_proj(queries), attention), attention)
-        q = q.transpose(0, 1)  # H, G, T, d
+        q = asked(queries, attention).transpose(0, 1)  # H, G, T, d
         rows = q.flatten(1, 2)[None].to(self._dtype)
         found = F.scaled_dot_product_attention(rows, self._keys, self._values, scale=1.0)
         found = torch.unflatten(found[0].float(), 1, q.shape[1:3]).permute(1, 2, 0, 3).flatten(2)
@@ -80,9 +79,9 @@ class TokensToImage:
         attention = self._attention
         tokens = queries.shape[1]
         if not from_tokens_is_cheaper(attention, tokens):
-            asked = [(queries[at], y.float()) for at, y in keys]
-            return torch.cat([attention(q, y + self._pe, y) for q, y in asked])
-        q = scaled(split(attention.q_proj(queries), attention), attention)
+            pairs = [(queries[at], y.float()) for at, y in keys]
+            return torch.cat([attention(q, y + self._pe, y) for q, y in pairs])
+        q = asked(queries, attention)
         towards = by_each_head(q, self._k).flatten(1, 2).to(self._dtype)  # G, M, C
         q = q.to(self._dtype)
         seen = []
@@ -91,7 +90,7 @@ class TokensToImage:
             scores.baddbmm_(towards[at], y.mT)
             seen.append(torch.bmm(scores.softmax(-1), y).float())
         heads = torch.unflatten(torch.cat(seen), 1, (-1, tokens))  # G, H, T, C
-        v = torch.unflatten(attention.v_proj.weight, 0, (attention.num_heads, -1))
+        v = rows_by_head(attention.v_proj.weight, attention)
         values = by_each_head(heads, v.mT).transpose(1, 2).flatten(2) + attention.v_proj.bias
         answer: torch.Tensor = attention.out_proj(values)
         return answer
@@ -123,7 +122,7 @@ class ImageToTokens:
         self._pe = pe
         self._image = None if image is None else image.to(dtype)[None]
         weight, bias = attention.q_proj.weight, attention.q_proj.bias
-        self._q = torch.unflatten(weight, 0, (attention.num_heads, -1))
+        self._q = rows_by_head(weight, attention)
         asking = pe if image is None else image + pe
         self._asking = by_head(F.linear(asking, weight, bias), attention).mT
         self._asking = self._asking.to(dtype).contiguous()
@@ -145,13 +144,10 @@ class ImageToTokens:
                 told = attention(q=y.float() + self._pe, k=tokens[at], v=values[at])
                 y.copy_(self._norm(y.float() + told))
             return
-        k = split(F.linear(tokens, attention.k_proj.weight), attention)  # the bias cancels
-        k = scaled(k, attention)
+        k = looked_at(tokens, attention)
         towards = by_each_head(k, self._q).flatten(1, 2).to(self._dtype)
         v = split(attention.v_proj(values), attention)
-        out = torch.unflatten(attention.out_proj.weight, 1, (attention.num_heads, -1)).permute(
-            1, 2, 0
-        )
+        out = out_by_head(attention)
         told = (by_each_head(v, out) + attention.out_proj.bias / attention.num_heads).flatten(1, 2)
         k, told = k.to(self._dtype), told.to(self._dtype)
         width = (attention.embedding_dim,)
@@ -178,10 +174,33 @@ def split(tokens: torch.Tensor, attention: Attention) -> torch.Tensor:
     return torch.unflatten(tokens, -1, (attention.num_heads, -1)).transpose(1, 2)
 
 
-def scaled(queries: torch.Tensor, attention: Attention) -> torch.Tensor:
-    """Scale what is multiplied for scores."""
+def asked(queries: torch.Tensor, attention: Attention) -> torch.Tensor:
+    """Project queries (GxTxC) and scale them for scores: GxHxTxd."""
+    return _scaled(split(attention.q_proj(queries), attention), attention)
+
+
+def looked_at(tokens: torch.Tensor, attention: Attention) -> torch.Tensor:
+    """Project tokens (GxTxC) that are keys and scale them for scores: GxHxTxd.
+
+    Without the bias, which adds the same for all tokens and cancels.
+    """
+    return _scaled(split(F.linear(tokens, attention.k_proj.weight), attention), attention)
+
+
+def _scaled(tokens: torch.Tensor, attention: Attention) -> torch.Tensor:
     scale: float = (attention.internal_dim // attention.num_heads) ** -0.5
-    return queries * scale
+    return tokens * scale
+
+
+def rows_by_head(weight: torch.Tensor, attention: Attention) -> torch.Tensor:
+    """Weights of a projection, DxC, to HxdxC."""
+    return torch.unflatten(weight, 0, (attention.num_heads, -1))
+
+
+def out_by_head(attention: Attention) -> torch.Tensor:
+    """Weights of the output's projection, HxdxC."""
+    weight = torch.unflatten(attention.out_proj.weight, 1, (attention.num_heads, -1))
+    return weight.permute(1, 2, 0)
 
 
 def by_each_head(rows: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from napari_sam_amg.engine.cross_attention import by_each_head, by_head, scaled, split
+from napari_sam_amg.engine.cross_attention import (
+    asked,
+    by_each_head,
+    by_head,
+    looked_at,
+    out_by_head,
+    rows_by_head,
+    split,
+)
 from napari_sam_amg.engine.low_rank import Form
 
 if TYPE_CHECKING:
@@ -42,7 +50,7 @@ class LowRankTokensToImage:
     def of_each(self, queries: torch.Tensor, keys: LowRankKeys) -> torch.Tensor:
         """Return the answer (GxTxC) to queries (GxTxC), each about its own keys."""
         attention = self._attention
-        q = scaled(split(attention.q_proj(queries), attention), attention)
+        q = asked(queries, attention)
         rank = len(keys.said) * q.shape[1] * q.shape[2]
         weights = keys.weights[:, :rank]
         to_rows = self._towards.rows(q, weights)
@@ -54,7 +62,7 @@ class LowRankTokensToImage:
             own.append(torch.bmm(shares.mul_(keys.share[i]), self._values))
         heads = torch.bmm(torch.stack(seen), weights) + self._shift  # G, M, C
         heads = torch.unflatten(heads, 1, q.shape[1:3])
-        v = torch.unflatten(attention.v_proj.weight, 0, (attention.num_heads, -1))
+        v = rows_by_head(attention.v_proj.weight, attention)
         values = (by_each_head(heads, v.mT) + torch.stack(own)).transpose(1, 2).flatten(2)
         answer: torch.Tensor = attention.out_proj(values + attention.v_proj.bias)
         return answer
@@ -85,8 +93,7 @@ class LowRankImageToTokens:
         weight, bias = attention.q_proj.weight, attention.q_proj.bias
         asking = pe + form.shift
         self._towards = _Towards(weight, attention, form.image, asking, bias, alone=not form.bases)
-        out = torch.unflatten(attention.out_proj.weight, 1, (attention.num_heads, -1))
-        out = out.permute(1, 2, 0)  # H, d, C
+        out = out_by_head(attention)
         constant = (attention.out_proj.bias + form.shift) / attention.num_heads
         basis = torch.cat([out, constant.expand(len(out), 1, -1)], dim=1)
         self._bases = [_centred(b) for b in (*form.bases, basis)]
@@ -107,8 +114,7 @@ class LowRankImageToTokens:
         keys : LowRankKeys
         """
         attention = self._attention
-        # The bias adds the same for all tokens.
-        k = scaled(split(F.linear(tokens, attention.k_proj.weight), attention), attention)
+        k = looked_at(tokens, attention)
         v = split(attention.v_proj(values), attention)
         keys.said.append(F.pad(v, (0, 1), value=1.0))
         pairs = zip(keys.said, self._bases, strict=True)
@@ -185,7 +191,7 @@ class _Towards:
         *,
         alone: bool = False,
     ) -> None:
-        self._weight = torch.unflatten(weight, 0, (attention.num_heads, -1))
+        self._weight = rows_by_head(weight, attention)
         self._image: torch.Tensor | None = None
         if alone:
             beside = beside + image

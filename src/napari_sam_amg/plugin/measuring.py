@@ -199,12 +199,10 @@ def with_measurements(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFra
     new = rows.merge(table, "left", on="index")
     if "label" in kept and _is_index(known, "label"):
         kept["label"] = kept["index"]
-    if "area" not in new:
-        pass
-    elif "area" in kept:
+    if "area" in new and "area" in kept:
         # What the run said of a label that was painted over since is no longer so.
         kept["area"] = new.pop("area").fillna(kept["area"]).fillna(0).astype(int)
-    else:
+    elif "area" in new:
         new["area"] = new["area"].fillna(0).astype(int)
     return kept.merge(new, on="index")
 

@@ -160,7 +160,8 @@ class Result:
         """Show anew what was selected, after a change of something else than thresholds."""
         masks, rows = self._corrected()
         # That a user took all of them away is no news to that user.
-        self.doubt = masks.doubt if len(masks) else self._selected_doubt()
+        told = masks if len(masks) or self._selected is None else self._selected
+        self.doubt = told.doubt
         if self.nesting != "all":
             depth = np.minimum(depths(masks.store), 2)
             chosen = np.flatnonzero(depth == NESTING.index(self.nesting) - 1)
@@ -204,9 +205,6 @@ class Result:
         """Colour the layer anew, after a change of `colour_by`."""
         if self.layer is not None:
             self.layer.colormap = self._colours(self.layer.features, self.rows)
-
-    def _selected_doubt(self) -> str:
-        return "" if self._selected is None else self._selected.doubt
 
     def _on_existing(self, masks: Masks) -> npt.NDArray[np.float64]:
         """Return the share of each mask's pixels that belong to others."""
