@@ -1,12 +1,13 @@
 """Memory, reads and time of very large planes: mosaics of real nuclei on disk, as zarr.
 
     python benchmarks/large.py overhead DATA/train --megapixels 4 16 64 100 400
-    python benchmarks/large.py model DATA/train --megapixels 1 --points 6
+    python benchmarks/large.py model DATA/train --megapixels 4 64 400
 
 DATA is laid out like BBBC038. `overhead` takes what is bright in a tile at three levels for its
 candidates instead of asking the model, so that what is measured is everything around it; `model`
-asks nuclei-nano. Each size is done in a process of its own. Memory is the peak of the resident set
-above that of the same process after a run over one tile. Reads are those of the mosaic's chunks.
+asks nuclei-nano as it is recommended, or at a grid of --points in --tile. Each size is done in a
+process of its own. Memory is the peak of the resident set above that of the same process after a
+run over one tile. Reads are those of the mosaic's chunks.
 """
 
 from __future__ import annotations
@@ -137,6 +138,10 @@ class Peak(threading.Thread):
         return max(self.highest, _resident())
 
 
+def _given(keywords: dict[str, int | None]) -> dict[str, int]:
+    return {name: value for name, value in keywords.items() if value is not None}
+
+
 def measure(arguments: argparse.Namespace) -> dict[str, object]:
     """Run over one mosaic."""
     side = math.isqrt(round(arguments.megapixels[0] * 1e6))
@@ -147,7 +152,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         store.reads = collections.Counter()
         image = zarr.open_array(store, mode="r")
         keywords = {"points_per_side": arguments.points, "tile_size": arguments.tile}
-        kind = Bright if arguments.what == "overhead" else AutomaticMaskGenerator
+        if arguments.what == "overhead":
+            kind, keywords = Bright, {"points_per_side": 16, "tile_size": 512} | _given(keywords)
+        else:
+            kind, keywords = AutomaticMaskGenerator, _given(keywords)
         generator = kind("nuclei-nano", device="cpu", **keywords)
         segment_large(generator, np.asarray(image[:700, :700]), folder / "warm")
         store.reads.clear()
@@ -185,8 +193,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--megapixels", type=float, nargs="+", default=[4, 16, 64])
     parser.add_argument("--chunk", type=int, default=1024, help="of the image")
-    parser.add_argument("--points", type=int, default=16, help="a side of a tile")
-    parser.add_argument("--tile", type=int, default=512)
+    parser.add_argument("--points", type=int, help="a side of a tile")
+    parser.add_argument("--tile", type=int)
     parser.add_argument("--scratch", type=Path, help="where mosaics and results are put")
     arguments = parser.parse_args()
     if len(arguments.megapixels) == 1:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from napari_sam_amg.cli.arguments import OutputFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+IN_MEMORY = [form for form in get_args(OutputFormat) if form != "large"]
+"""All formats but that of planes which are never in memory as a whole: see test_large.py."""
 
 
 def command(folder: Path, *more: str) -> list[str]:

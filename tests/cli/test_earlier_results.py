@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import roifile
 import tifffile
 
-from _runs import command, tree
+from _runs import IN_MEMORY, command, tree
 from napari_sam_amg import formats
 from napari_sam_amg.cli import main
-from napari_sam_amg.cli.arguments import OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +75,7 @@ def test_a_film_beside_an_image_of_its_name(tmp_path: Path, painted: Any) -> Non
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 @pytest.mark.parametrize("where", ["{folder}", "{folder}/*"])
 def test_a_second_run_into_the_folder_of_the_images(
     tmp_path: Path, painted: Any, generator: Any, form: str, where: str
@@ -101,7 +100,7 @@ def failing(*names: str) -> Callable[[str, int], None]:
     return fail
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 def test_an_image_that_fails_keeps_its_earlier_result(
     tmp_path: Path, painted: Any, generator: Any, form: str
 ) -> None:
@@ -192,7 +191,7 @@ def test_a_result_of_this_run_is_not_replaced_by_another(
     assert count == len(spots(image))
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 def test_names_that_look_the_same(tmp_path: Path, painted: Any, form: str) -> None:
     for name in ("caf\u00e9.png", "cafe\u0301.png"):
         painted(tmp_path / "in" / name)

@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_looked_into(
 ) -> None:
     write("png", tmp_path, masks_of(1))
 
-    def refuse(folder: Path) -> None:
+    def refuse(folder: Path, _form: str) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr("napari_sam_amg.cli.outputs.foreign_files", refuse)

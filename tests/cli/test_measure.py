@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 from skimage.measure import regionprops_table
 
-from _runs import command, tree
+from _runs import IN_MEMORY, command, tree
 from napari_sam_amg.cli import main
-from napari_sam_amg.cli.arguments import OutputFormat
 from napari_sam_amg.cli.options import parse
 from napari_sam_amg.errors import ParameterError, WriteError
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("generator")
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 def test_a_table_for_each_image(
     tmp_path: Path, painted: Any, spots: Any, generator: Any, form: str
 ) -> None:
@@ -83,7 +82,7 @@ def test_transparency_is_no_channel(tmp_path: Path, capsys: Any) -> None:
     assert table.loc[0, means].tolist() == [200, 30, 40]
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 def test_result_and_table_stay_together(
     tmp_path: Path, painted: Any, form: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -6,15 +6,14 @@ import csv
 import json
 import os
 import signal
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from _runs import command, tree
+from _runs import IN_MEMORY, command, tree
 from napari_sam_amg.cli import main
-from napari_sam_amg.cli.arguments import OutputFormat
 from napari_sam_amg.errors import WriteError
 from napari_sam_amg.masks.doubt import NOTHING
 
@@ -209,7 +208,7 @@ def test_the_others_are_done_when_some_fail(
         assert err.count(line.strip()) == 2
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 def test_an_earlier_result_is_replaced_as_a_whole(
     tmp_path: Path, images: Any, painted: Any, form: str
 ) -> None:
@@ -242,7 +241,7 @@ def test_an_earlier_result_is_replaced_as_a_whole(
         assert after[changed] != before[changed]
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 def test_skip_existing(
     tmp_path: Path, images: Any, painted: Any, generator: Any, capsys: Any, form: str
 ) -> None:
@@ -276,7 +275,7 @@ def test_a_damaged_dataset_is_not_continued(tmp_path: Path, images: Any, capsys:
     assert (tmp_path / "out" / "annotations.json").read_text() == "{"
 
 
-@pytest.mark.parametrize("form", get_args(OutputFormat))
+@pytest.mark.parametrize("form", IN_MEMORY)
 def test_ctrl_c_leaves_finished_images_whole(
     tmp_path: Path, images: Any, capsys: Any, generator: Any, form: str
 ) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from napari_sam_amg.errors import ImageError, ParameterError
 from napari_sam_amg.formats import read_image
 from napari_sam_amg.sources import open_source
+from napari_sam_amg.sources.rows import lazily
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +104,7 @@ def check_planes(source: Any, data: np.ndarray, axes: str) -> None:
             np.testing.assert_array_equal(pixels, full[t, z, channel])
             assert pixels.flags.writeable
             assert pixels.dtype.isnative
+            check_rows(plane, full[t, z, channel])
             several = full[t, z]
             flat = np.concatenate(
                 [np.atleast_3d(one) for one in several], axis=-1
@@ -110,6 +112,17 @@ def check_planes(source: Any, data: np.ndarray, axes: str) -> None:
             found = np.atleast_3d(plane.read_channels())
             if several.ndim == 3 or full.shape[2] == 1:
                 np.testing.assert_array_equal(found, flat)
+
+
+def check_rows(plane: Any, data: np.ndarray, *, lazy: bool = True) -> None:
+    """Compare rows that are read one by one with what was written."""
+    rows = lazily(plane)
+    assert isinstance(rows, np.ndarray) is not lazy
+    assert (rows.shape, rows.dtype) == (data.shape, data.dtype.newbyteorder("="))
+    for part in slice(0, 5), slice(3, 4), slice(12, 13), slice(0, 13):
+        found = rows[part]
+        assert (type(found), found.dtype) == (np.ndarray, rows.dtype)
+        np.testing.assert_array_equal(found, data[part])
 
 
 def test_names_of_planes(tmp_path: Path) -> None:
@@ -177,6 +190,8 @@ def test_three_channels_as_one_colour_image(tmp_path: Path, ngff: Any) -> None:
     ngff(tmp_path / "x", np.moveaxis(COLOUR, -1, 0), "CZYX")
     found = [plane.read() for plane in open_source(tmp_path / "x").planes(channel="RGB")]
     np.testing.assert_array_equal(np.stack(found), COLOUR)
+    for number, plane in enumerate(open_source(tmp_path / "x").planes(channel="RGB")):
+        check_rows(plane, COLOUR[number])
 
 
 def test_names_that_come_twice_are_told_apart(tmp_path: Path) -> None:
@@ -268,13 +283,60 @@ def test_single_images_are_read_as_ever(kind: str, suffix: str, tmp_path: Path) 
         path = tmp_path / "x.tif"
         images[kind].save(path)
     wanted = read_image(path)
-    source = open_source(path)
-    (plane,) = source.planes()
+    with open_source(path) as source:
+        (plane,) = source.planes()
+        # Palettes are decoded as a whole, and so is what is no TIFF.
+        check_rows(plane, wanted, lazy=path.suffix == ".tif" and kind != "palette")
     found = plane.read()
     assert (found.dtype, source.dtype) == (wanted.dtype,) * 2
     assert source.shape == wanted.shape
     np.testing.assert_array_equal(found, wanted)
     assert (plane.index, plane.suffix) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"tile": (128, 64)},
+        {"rowsperstrip": 64},
+        {"tile": (128, 64), "photometric": "rgb", "planarconfig": "separate"},
+        {"rowsperstrip": 64, "photometric": "rgb", "planarconfig": "separate"},
+        {"rowsperstrip": 64, "photometric": "rgb"},
+        {"photometric": "rgb", "planarconfig": "separate", "compression": None},
+    ],
+)
+def test_rows_of_a_large_page_take_the_memory_of_their_own(
+    words: dict[str, Any], tmp_path: Path
+) -> None:
+    data = RNG.integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    data = data if "photometric" in words else data[..., 0]
+    stored = np.moveaxis(data, -1, 0) if "planarconfig" in words else data
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, stored, **{"compression": "zlib", "predictor": False, **words})
+    with open_source(path) as source:
+        (plane,) = source.planes()
+        rows = lazily(plane)
+        rows[0:1]  # what is loaded the first time
+        tracemalloc.start()
+        for top in range(0, 1024, 128):
+            assert np.array_equal(rows[top : top + 128], data[top : top + 128])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < data.nbytes / 2
+
+
+def test_rows_that_cannot_be_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, STACK[0, 0, 0], compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[place : place + 8] = b"\0" * 8
+    path.write_bytes(bytes(data))
+    with open_source(path) as source:
+        (plane,) = source.planes()
+        with pytest.raises(ImageError, match="cannot be decoded"):
+            lazily(plane)[0:5]
 
 
 def test_nothing_but_the_description_is_read(tmp_path: Path, monkeypatch: Any) -> None:
@@ -354,6 +416,8 @@ def test_a_hyperstack_of_one_page(tmp_path: Path) -> None:
         assert len(tiff.pages) == 1
     with open_source(path) as source:
         np.testing.assert_array_equal(np.asarray(source.data), STACK[0, 0])
+        for plane, data in zip(source.planes(), STACK[0, 0], strict=True):
+            check_rows(plane, data)
 
 
 def test_a_set_of_files_is_one_image(tmp_path: Path) -> None:
@@ -378,6 +442,9 @@ def test_a_set_of_files_is_one_image(tmp_path: Path) -> None:
             assert set(source.files) == {tmp_path / "a.tif", tmp_path / "b.tif"}
             found = [plane.read() for plane in source.planes()]
             np.testing.assert_array_equal(np.stack(found), BYTES)
+            # tifffile closes all files but the first.
+            for number, plane in enumerate(source.planes()):
+                check_rows(plane, BYTES[number], lazy=(number < 2) is (name == "a.tif"))
     (tmp_path / "b.tif").unlink()
     with open_source(tmp_path / "a.tif") as source:
         planes = list(source.planes())

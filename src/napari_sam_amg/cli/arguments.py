@@ -18,7 +18,7 @@ from napari_sam_amg.cli.values import choices_of, kinds_of
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, AmgParameters
 
-OutputFormat = Literal["png", "rle", "coco", "labels", "ome-zarr", "imagej", "geojson"]
+OutputFormat = Literal["png", "rle", "coco", "labels", "ome-zarr", "imagej", "geojson", "large"]
 Segmentation = Literal["rle", "polygon"]
 
 # The form of the records is what --format says.
@@ -108,8 +108,9 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "each image, where overlapping masks hide each other by --overlap; of a stack an "
         "OME-TIFF. ome-zarr: the same labels as OME-Zarr, over a copy of the image. imagej: one "
         ".zip of ImageJ ROIs for each image. geojson: one .geojson file of outlines for each "
-        "image, as QuPath opens them. Of a stack, labels and ome-zarr hold all planes, the others "
-        "have a result for each.",
+        "image, as QuPath opens them. large: a folder for each plane, read and written tile by "
+        "tile, for planes that do not fit into memory; a run that was ended goes on. Of a stack, "
+        "labels and ome-zarr hold all planes, the others have a result for each.",
     )
     group.add_argument(
         "--convert-to-rle", action="store_true", help="The same as --format rle, as in amg.py."

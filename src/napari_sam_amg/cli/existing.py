@@ -39,7 +39,7 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
     Parameters
     ----------
     path : Path
-        A folder for ``png`` and ``ome-zarr``, else a file; for ``rle`` the list or the
+        A folder for ``png``, ``ome-zarr`` and ``large``, else a file; for ``rle`` the list or the
         record beside it.
     output_format : OutputFormat
         What the run writes, besides tables of measurements.
@@ -60,12 +60,18 @@ def is_result(path: Path, output_format: OutputFormat) -> bool:
         from napari_sam_amg.formats import ome_zarr
 
         return ome_zarr.is_result_folder(path)
+    if output_format == "large":
+        from napari_sam_amg.large.work import is_finished
+
+        return is_finished(path)
     return _FILES[output_format][1](path)
 
 
 def is_result_folder(path: Path) -> bool:
     """Return whether a folder is the result of a run in any format of one folder an image."""
-    return is_result(path, "png") or is_result(path, "ome-zarr")
+    from napari_sam_amg.large.work import is_ours
+
+    return is_result(path, "png") or is_result(path, "ome-zarr") or is_ours(path)
 
 
 def is_result_file(path: Path) -> bool:
@@ -76,11 +82,15 @@ def is_result_file(path: Path) -> bool:
     return any(suffix in suffixes and check(path) for suffixes, check in _FILES.values())
 
 
-def foreign_files(folder: Path) -> list[str]:
+def foreign_files(folder: Path, output_format: OutputFormat) -> list[str]:
     """Return what no run may replace in the place of a result that is a folder, sorted."""
     from napari_sam_amg.formats import atomic_folder, ome_zarr, png_folder
 
-    if folder.name.endswith(ZARR):
+    if output_format == "large":
+        from napari_sam_amg.large.work import foreign
+
+        return foreign(folder)
+    if output_format == "ome-zarr":
         return atomic_folder.foreign_files(
             folder, is_ours=ome_zarr.is_result_path, is_result=ome_zarr.is_result_folder
         )

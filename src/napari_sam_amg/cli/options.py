@@ -21,11 +21,18 @@ from napari_sam_amg.cli.config import apply_config
 from napari_sam_amg.cli.existing import OBJECTS, PLACES, TABLE
 from napari_sam_amg.cli.grids import read_point_grids
 from napari_sam_amg.cli.link_arguments import Linking, to_linking
-from napari_sam_amg.cli.values import kinds_of, to_max_pixels, to_number, to_pixel_size, to_range
+from napari_sam_amg.cli.values import (
+    check_large,
+    kinds_of,
+    to_axes,
+    to_max_pixels,
+    to_number,
+    to_pixel_size,
+    to_range,
+)
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.intensity import check_contrast
 from napari_sam_amg.parameters import AmgParameters
-from napari_sam_amg.sources.axes import check_axes
 
 if TYPE_CHECKING:
     import argparse
@@ -148,6 +155,7 @@ def parse(argv: Sequence[str]) -> Options:
         missing = " and ".join(f"--{n}" for n in ("input", "output") if not values[n])
         raise ParameterError(f"{missing} missing: say which images, and where results go")
     output_format = _format(values)
+    check_large(values, output_format)
     settings = apply_config(values)
     return Options(
         action=action,
@@ -168,7 +176,7 @@ def parse(argv: Sequence[str]) -> Options:
         recursive=values["recursive"],
         pattern=values["glob"],
         max_pixels=to_max_pixels(values["max_pixels"]),
-        axes=None if values["axes"] is None else _axes(values["axes"]),
+        axes=to_axes(values["axes"]),
         channel=values["channel"],
         z=to_range("--z", values["z"]),
         t=to_range("--t", values["t"]),
@@ -225,13 +233,6 @@ def _format(values: dict[str, Any]) -> OutputFormat:
     if values["polygons"] and output_format != "coco":
         raise ParameterError(f"--polygons needs --format coco, found {output_format}")
     return cast("OutputFormat", output_format)
-
-
-def _axes(text: str) -> str:
-    try:
-        return check_axes(text)
-    except ParameterError as error:
-        raise ParameterError(f"--{error}") from None
 
 
 def _parameters(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

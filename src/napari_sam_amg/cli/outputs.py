@@ -25,9 +25,10 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "imagej": (".zip",),
     "geojson": (".geojson",),
     "ome-zarr": (ZARR,),
+    "large": ("",),
     "coco": (),
 }
-_FOLDERS = ("png", "ome-zarr")
+_FOLDERS = ("png", "ome-zarr", "large")
 _TOGETHER = ("labels", "ome-zarr")
 
 
@@ -149,7 +150,7 @@ def _check_existing(target: Path, output_format: OutputFormat) -> None:
         found = ": it is a folder"
         if output_format in _FOLDERS and not table:
             try:
-                foreign = foreign_files(target)
+                foreign = foreign_files(target, output_format)
             except OSError as error:
                 raise ParameterError(
                     f"{target} cannot be looked into ({error.strerror}): choose another --output"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_sam_amg.cli.outputs import is_together
-from napari_sam_amg.formats.limits import MAX_PIXELS
+from napari_sam_amg.formats.limits import MAX_PIXELS, MAX_PIXELS_IN_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -100,6 +100,8 @@ def _planned(source: Source, options: Options) -> Image:
     from napari_sam_amg.sources import open_source
 
     limit = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    if options.output_format == "large" and options.max_pixels is None:
+        limit = MAX_PIXELS_IN_PARTS
     try:
         opened = open_source(source.path, axes=options.axes, max_pixels=limit)
         planes = tuple(opened.planes(channel=options.channel, z=options.z, t=options.t))

@@ -89,7 +89,10 @@ def _segmenters(options: Options, images: list[Image]) -> Iterator[Segmenters]:
             yield segmenters
     else:
         generator = load_generator(options)
-        yield lambda image, report: Segmenter(image, options, generator, report)
+        kind = Segmenter
+        if options.output_format == "large":
+            from napari_sam_amg.cli.large import LargeSegmenter as kind
+        yield lambda image, report: kind(image, options, generator, report)
 
 
 def _unreadable(found: Sources) -> list[str]:

@@ -100,8 +100,7 @@ class Segmenter:
             return self._generator
         if self._fitted is None:
             began = time.perf_counter()
-            profile = self._generator.info.profile
-            contrast = source_contrast(plane.source, plane.channel, profile)
+            contrast = self._measured(plane)
             log.debug("contrast of %s in %.1f s", plane.source.path, time.perf_counter() - began)
             if contrast is None:
                 # Such values are seen as they are: planes agree already.
@@ -110,6 +109,10 @@ class Segmenter:
                 parameters = self._options.parameters
                 self._fitted = self._generator.configured(contrast=contrast, **parameters)
         return self._fitted
+
+    def _measured(self, plane: Plane) -> tuple[float, float] | None:
+        """Return the contrast of all planes; None if such values are seen as they are."""
+        return source_contrast(plane.source, plane.channel, self._generator.info.profile)
 
 
 def has_stack_contrast(image: Image, options: Options) -> bool:

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.parameters import AmgParameters, ParameterSet
+from napari_sam_amg.sources.axes import check_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _RANGE = re.compile(r"(\d*):(\d*)(?::(\d*))?", re.ASCII)
-_NEED_SIZE = ("labels", "ome-zarr")
+_NEED_SIZE = ("labels", "ome-zarr", "large")
+
+_NO_USE = {
+    "measure": "measure the label image afterwards",
+    "summary": "each result has a table.csv",
+    "scheduler": "a run that is ended goes on where it was, on one machine",
+}
 
 
 def to_range(flag: str, text: str | None) -> int | slice | None:
@@ -40,6 +47,14 @@ def to_range(flag: str, text: str | None) -> int | slice | None:
     return slice(*parts)
 
 
+def to_axes(text: str | None) -> str | None:
+    """Return the axes of a stack; ParameterError if they are none."""
+    try:
+        return None if text is None else check_axes(text)
+    except ParameterError as error:
+        raise ParameterError(f"--{error}") from None
+
+
 def to_pixel_size(values: Mapping[str, Any], output_format: str) -> float | None:
     """Return the side of a pixel; ParameterError if it is none, or there is no use for it."""
     text = values["pixel_size"]
@@ -47,8 +62,8 @@ def to_pixel_size(values: Mapping[str, Any], output_format: str) -> float | None
         return None
     if not (values["measure"] or values["summary"] or output_format in _NEED_SIZE):
         raise ParameterError(
-            "--pixel-size needs --measure, --summary, or --format labels or ome-zarr: nothing "
-            "else holds it"
+            "--pixel-size needs --measure, --summary, or --format labels, ome-zarr or large: "
+            "nothing else holds it"
         )
     try:
         size = float(text)
@@ -57,6 +72,22 @@ def to_pixel_size(values: Mapping[str, Any], output_format: str) -> float | None
     if not 0 < size < math.inf:
         raise ParameterError(f"--pixel-size {text}: give a length in micrometres above 0")
     return size
+
+
+def check_large(values: Mapping[str, Any], output_format: str) -> None:
+    """Refuse what cannot be had with ``--format large``, if that is the format.
+
+    Raises
+    ------
+    ParameterError
+        Naming the flag, and what to do instead.
+    """
+    for name, advice in _NO_USE.items():
+        if output_format == "large" and values[name]:
+            raise ParameterError(
+                f"--{name} cannot be had with --format large, whose planes are never in memory "
+                f"as a whole: leave it out; {advice}"
+            )
 
 
 def to_max_pixels(text: str | None) -> int | None:

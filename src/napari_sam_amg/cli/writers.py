@@ -173,4 +173,8 @@ def choose_writer(options: Options) -> Writer:
         from napari_sam_amg.cli.stacks import StackWriter
 
         return StackWriter(options)
+    if options.output_format == "large":
+        from napari_sam_amg.cli.large import LargeWriter
+
+        return LargeWriter(options)  # type: ignore[return-value]
     return FileWriter(options)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 2**29
 """Most pixels of an image, decoded or only claimed by masks, unless the caller allows more."""
 
+MAX_PIXELS_IN_PARTS = 2**40
+"""Most pixels of an image that is read part by part, unless the caller allows more."""
+
 MAX_MASK_PIXELS = 2**33
 """Most pixels of all masks' windows of a file together: 1 GiB, as they are held packed."""
 
@@ -33,5 +36,6 @@ def check_pixels(path: AnyPath, height: int, width: int, max_pixels: int) -> Non
     if height * width > max_pixels:
         raise ImageError(
             f"{path} has {height} x {width} pixels, more than the {max_pixels:,} that are read; "
-            "raise the limit if this is right, or cut the image into tiles"
+            "raise the limit if this is right, or have it read in parts (--format large, or "
+            "napari_sam_amg.large)"
         )

@@ -15,6 +15,8 @@ from napari_sam_amg.formats.limits import MAX_PIXELS, check_pixels
 from napari_sam_amg.formats.segments import check_segments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import tifffile
 
     from napari_sam_amg.formats.atomic import AnyPath
@@ -109,10 +111,21 @@ def read_page(path: AnyPath, page: Any) -> npt.NDArray[Any]:
     # tifffile closes the other files of a set.
     closed = bool(handle.closed)
     try:
+        with decoding(path, page):
+            if closed:
+                handle.open()
+            check_segments(path, page)
+            return _decoded(page)
+    finally:
         if closed:
-            handle.open()
-        check_segments(path, page)
-        return _decoded(page)
+            handle.close()
+
+
+@contextlib.contextmanager
+def decoding(path: AnyPath, page: Any) -> Iterator[None]:
+    """Say of which file, and what may help, where pixels cannot be decoded in this context."""
+    try:
+        yield
     except ImageError:
         raise
     except MemoryError:
@@ -123,9 +136,6 @@ def read_page(path: AnyPath, page: Any) -> npt.NDArray[Any]:
             "the package imagecodecs (pip install imagecodecs), or it is damaged; else "
             "save it uncompressed"
         ) from error
-    finally:
-        if closed:
-            handle.close()
 
 
 def check_pixel_bytes(path: AnyPath, count: int) -> None:

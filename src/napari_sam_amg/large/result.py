@@ -90,6 +90,9 @@ class LargeResult:
                 "was ended goes on if it is started again with the same image and folder"
             ) from error
 
+    def __len__(self) -> int:
+        return self.count
+
     @property
     def levels(self) -> list[Any]:
         """The label image and its smaller copies, uint32, lazily: of dask where it is there."""

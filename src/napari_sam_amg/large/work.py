@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 WORK, RUN = "unfinished", "run.json"
 """Folder of an unfinished run within that of the result, and what says how it was made."""
 
+_OF_RUN = frozenset({"identity", "mapping", "date"})
+_OF_RESULT = frozenset({"identity", "masks", "pixels", "pixel_size"})
+
 
 class Work:
     """The folder of a run's finished tiles.
@@ -75,12 +78,10 @@ class Work:
             raise WriteError(
                 f"{folder} holds a finished result; choose another folder, or remove it"
             )
-        record = _record(folder / WORK / RUN)
-        ours = {WORK} if record is None else {WORK, LABELS, MASKS, TABLE}
-        foreign = sorted({path.name for path in folder.iterdir()} - ours)
-        if foreign:
+        record = _record(folder / WORK / RUN, _OF_RUN)
+        if others := foreign(folder):
             raise WriteError(
-                f"{folder} holds more than an unfinished run: {', '.join(foreign[:3])}; choose "
+                f"{folder} holds more than an unfinished run: {', '.join(others[:3])}; choose "
                 "another folder"
             )
         if record is None or not resume:
@@ -156,6 +157,30 @@ class Work:
         return self._tiles / f"{tile.crop.box[1]:010d}" / f"{tile.number:010d}.npz"
 
 
+def is_finished(folder: Path) -> bool:
+    """Return whether a folder holds a finished result."""
+    try:
+        return _record(folder / RUN, _OF_RESULT) is not None
+    except WriteError:
+        return False
+
+
+def is_ours(folder: Path) -> bool:
+    """Return whether a folder holds a result, or an unfinished run."""
+    try:
+        return is_finished(folder) or _record(folder / WORK / RUN, _OF_RUN) is not None
+    except WriteError:
+        return False
+
+
+def foreign(folder: Path) -> list[str]:
+    """Return the names in a folder that are no part of a result or of an unfinished run."""
+    ours = {WORK}
+    if (folder / RUN).exists() or (folder / WORK / RUN).exists():
+        ours |= {RUN, LABELS, MASKS, TABLE}
+    return sorted({path.name for path in folder.iterdir()} - ours)
+
+
 def clear(folder: Path) -> None:
     """Remove what is left of an unfinished run in the folder of a result."""
     with failure_named(folder / WORK):
@@ -170,14 +195,14 @@ def digest(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.frombuffer(found.digest(), dtype=np.uint8)
 
 
-def _record(path: Path) -> dict[str, Any] | None:
-    """Read what an unfinished run says of itself; None if it did not come to that."""
+def _record(path: Path, keys: frozenset[str]) -> dict[str, Any] | None:
+    """Read what a run says of itself; None if it did not come to that."""
     if not path.exists():
         return None
     try:
         record = json.loads(path.read_bytes())
-        if isinstance(record, dict) and {"identity", "mapping", "date"} <= record.keys():
+        if isinstance(record, dict) and keys <= record.keys():
             return record
     except (OSError, ValueError) as error:
         raise WriteError(f"{path} cannot be read: {error}") from error
-    raise WriteError(f"{path} is no record of an unfinished run; choose another folder")
+    raise WriteError(f"{path} is no record of such a run; choose another folder")

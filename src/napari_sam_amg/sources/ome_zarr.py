@@ -13,6 +13,7 @@ from napari_sam_amg.formats.limits import check_pixels
 from napari_sam_amg.formats.tiff import check_pixel_bytes
 from napari_sam_amg.sources.axes import AXES
 from napari_sam_amg.sources.ngff import attributes, images_in, is_ome_zarr
+from napari_sam_amg.sources.rows import Rows
 from napari_sam_amg.sources.source import ImageSource
 from napari_sam_amg.sources.tiff_metadata import unique
 from napari_sam_amg.sources.units import to_micrometres, to_seconds
@@ -158,6 +159,10 @@ class _ZarrReader:
     def levels(self) -> list[Any]:
         """Return all arrays, the finest first."""
         return [self._array(name) for name in self._datasets]
+
+    def rows(self, place: tuple[int, ...]) -> Rows:
+        """Return a plane of the finest array."""
+        return Rows.of_zarr(self.data(), place)
 
     def close(self) -> None:
         """Forget the arrays; no file stays open in any case."""

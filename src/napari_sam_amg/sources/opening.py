@@ -91,5 +91,8 @@ class _PictureReader:
         """Return the image, alone."""
         return [self.data()]
 
+    def rows(self, _place: tuple[int, ...]) -> None:
+        """Return nothing: such files are decoded as a whole."""
+
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""

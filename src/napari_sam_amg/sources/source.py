@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_sam_amg.sources.lazy import ArrayLike
+    from napari_sam_amg.sources.rows import Rows
 
 RGB = "RGB"
 """Stands for three channels that are seen as one colour image."""
@@ -32,6 +33,12 @@ class Reader(Protocol):
 
     def levels(self) -> Sequence[ArrayLike]:
         """Return the image at each resolution, lazily, the finest first."""
+
+    def rows(self, place: tuple[int, ...]) -> Rows | None:
+        """Return the plane at a place along the axes in front of Y, rows of which can be read.
+
+        None if it can be read as a whole only.
+        """
 
     def close(self) -> None:
         """Let go of open files; they are opened again when needed."""

@@ -15,6 +15,7 @@ from napari_sam_amg.formats.limits import check_pixels
 from napari_sam_amg.formats.tiff import check_pixel_bytes, is_palette, open_tiff, read_page
 from napari_sam_amg.sources.axes import resolve_axes
 from napari_sam_amg.sources.lazy import LazyPlanes
+from napari_sam_amg.sources.rows import mapped_rows, rows_of_page
 from napari_sam_amg.sources.source import ImageSource
 from napari_sam_amg.sources.tiff_metadata import describe
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import tifffile
+
+    from napari_sam_amg.sources.rows import Rows
 
 
 def open_tiff_source(path: Path, *, axes: str | None, max_pixels: int) -> ImageSource:
@@ -163,6 +166,17 @@ class _TiffReader:
                 found.append(self._level(number, (*front, *plane), plane))
         return found
 
+    def rows(self, place: tuple[int, ...]) -> Rows | None:
+        """Return a plane; None if its values are colours of a palette, or in another file."""
+        tiff = self._opened()
+        front = self._shape[: len(self._shape) - len(self._plane)]
+        at = int(np.ravel_multi_index(place, front)) if front else 0
+        if len(tiff.series[0].pages) == self._count:
+            page = self._listed(tiff, at)
+            return rows_of_page(self._path, page, self._dtype) if page.parent is tiff else None
+        offset, page = self._behind(tiff, at)
+        return mapped_rows(self._path, page, offset, self._dtype)
+
     def close(self) -> None:
         """Close the file."""
         if self._tiff is not None:
@@ -191,17 +205,32 @@ class _TiffReader:
 
     def _page(self, level: int, at: int) -> npt.NDArray[Any]:
         tiff = self._opened()
-        series = tiff.series[0].levels[level]
-        if len(series.pages) == self._count:
-            page = series.pages[at]
-            if page is None:
-                raise ImageError(
-                    f"{self._path}: plane {at} is not in the file, which says that it has "
-                    f"{self._count}; recording may have been ended early: choose planes with --t "
-                    "and --z"
-                )
-            return read_page(self._path, page)
-        # ImageJ writes one page and the pixels of all planes behind it.
+        if len(tiff.series[0].levels[level].pages) == self._count:
+            return read_page(self._path, self._listed(tiff, at, level))
+        offset, page = self._behind(tiff, at)
+        tiff.filehandle.seek(offset)
+        stored = self._dtype.newbyteorder(tiff.byteorder)
+        pixels = tiff.filehandle.read_array(stored, page.size).reshape(page.shape)
+        pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+    def _listed(self, tiff: tifffile.TiffFile, at: int, level: int = 0) -> Any:
+        """Return the page of a plane."""
+        page = tiff.series[0].levels[level].pages[at]
+        if page is None:
+            raise ImageError(
+                f"{self._path}: plane {at} is not in the file, which says that it has "
+                f"{self._count}; recording may have been ended early: choose planes with --t "
+                "and --z"
+            )
+        return page
+
+    def _behind(self, tiff: tifffile.TiffFile, at: int) -> tuple[int, Any]:
+        """Return where a plane begins, and the file's only page.
+
+        ImageJ writes one page and the pixels of all planes behind it.
+        """
+        series = tiff.series[0]
         page = series.keyframe
         size = int(page.nbytes)
         offset = None if series.dataoffset is None else int(series.dataoffset) + at * size
@@ -210,8 +239,4 @@ class _TiffReader:
                 f"{self._path}: plane {at} is not in the file, which says that it has "
                 f"{self._count}; it is cut short"
             )
-        tiff.filehandle.seek(offset)
-        stored = self._dtype.newbyteorder(tiff.byteorder)
-        pixels = tiff.filehandle.read_array(stored, page.size).reshape(page.shape)
-        pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
-        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        return offset, page

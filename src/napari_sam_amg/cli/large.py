@@ -1,0 +1,151 @@
+"""``--format large``: planes that are read and written tile by tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam_amg.cli.outputs import targets
+from napari_sam_amg.cli.plan import named
+from napari_sam_amg.cli.segment import Segmenter
+from napari_sam_amg.cli.writers import Ledger
+from napari_sam_amg.errors import SamAmgError
+from napari_sam_amg.stack_contrast import shared_contrast
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_sam_amg.cli.options import Options
+    from napari_sam_amg.cli.plan import Image, Part
+    from napari_sam_amg.cli.source import Source
+    from napari_sam_amg.large import LargeResult
+    from napari_sam_amg.sources import Plane
+
+
+@dataclass(frozen=True)
+class FoundLarge:
+    """The masks of one plane, on disk.
+
+    Attributes
+    ----------
+    masks : LargeResult
+    result : Source
+        What the result is called.
+    """
+
+    masks: LargeResult
+    result: Source
+
+
+class LargeSegmenter(Segmenter):
+    """Finds the masks of one image, and writes them as they come; see `Segmenter`."""
+
+    def found(self, part: Part) -> Iterator[Any]:
+        """Go through the planes of a part.
+
+        Yields
+        ------
+        FoundLarge
+        """
+        from napari_sam_amg.large import steps_large
+        from napari_sam_amg.sources.rows import lazily
+
+        if self._image.error is not None:
+            raise self._image.error
+        for plane in part.planes:
+            generator = self._generator_for(plane)
+            source = named(self._image.source, plane)
+            result = None
+            for step in steps_large(
+                generator,
+                lazily(plane),
+                large_folder(source, self._options),
+                name=source.name,
+                pixel_size=self._sides(plane),
+            ):
+                self._report.step(step.done, step.total)
+                result = step.result
+            if result is None:
+                raise SamAmgError("the run ended without a result; please report this")
+            for text in result.provenance.get("input", {}).get("notes", ()):
+                self._report.note(f"{source.name}: {text}")
+            yield FoundLarge(result, part.result)
+
+    def _measured(self, plane: Plane) -> tuple[float, float] | None:
+        stack = _RowsOfAll(list(plane.source.planes(channel=self._options.channel)))
+        profile = self._generator.info.profile
+        return shared_contrast(stack, profile, plane_axes=len(stack.shape) - 2)
+
+
+class LargeWriter:
+    """Sees to it that no result takes the place of another; each was written when it was found.
+
+    Parameters
+    ----------
+    options : Options
+    """
+
+    finished: Collection[str] = ()
+
+    def __init__(self, options: Options) -> None:
+        self._ledger = Ledger(options)
+        self._found: FoundLarge | None = None
+
+    def begin(self, image: Image, part: Part) -> None:
+        """Hear which plane follows.
+
+        Raises
+        ------
+        WriteError
+            If its folder is the result of another image of this run.
+        """
+        self._found = None
+        self._ledger.claim(part.result)
+
+    def add(self, found: FoundLarge) -> None:
+        """Hear that a plane is done."""
+        self._found = found
+
+    def write(self) -> None:
+        """Do nothing but remember: the result is there."""
+        if self._found is not None:
+            self._ledger.settle(self._found.result)
+
+    def fail(self, result: Source) -> None:
+        """Keep what there is: another run goes on from it."""
+
+    def close(self, *, complete: bool) -> None:
+        """Do nothing: everything is written."""
+
+
+def large_folder(result: Source, options: Options) -> Path:
+    """Return the folder of a result."""
+    where: dict[str, Any] = {
+        "output": options.output,
+        "output_format": options.output_format,
+        "tables": options.tables,
+    }
+    return targets(result, **where)[0]
+
+
+class _RowsOfAll:
+    """Planes as one stack, of which rows are read."""
+
+    def __init__(self, planes: list[Plane]) -> None:
+        from napari_sam_amg.large.source import Source as Pixels
+        from napari_sam_amg.sources.rows import lazily
+
+        self._planes = [Pixels(lazily(p), str(p.source.path)) for p in planes]
+        first = self._planes[0]
+        self.dtype = first.dtype
+        self.shape = (len(planes), *first.shape)
+        self.chunks = ((1,) * len(planes), *first.chunks, first.shape[1:])
+
+    def __getitem__(self, place: tuple[slice, ...]) -> NDArray[Any]:
+        number, rows = place[:2]
+        return np.asarray(self._planes[number.start][rows])

@@ -1,0 +1,219 @@
+"""``--format large``: what is written tile by tile, beside a run in memory."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from _linked import same_partition
+from _runs import command, tree
+from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.cli import main
+from napari_sam_amg.large import LargeResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LARGE = ("--format", "large", "--tile-size", "200", "--tile-halo", "40")
+TILES = {"tile_size": 200, "tile_halo": 40}
+
+
+@pytest.fixture(scope="session")
+def field(sample_images: list[np.ndarray]) -> np.ndarray:
+    """A part of the fluorescence sample: uint16, 300x420."""
+    sample = sample_images[0]
+    grey = sample if sample.ndim == 2 else sample[..., 0]
+    return np.ascontiguousarray(grey[:300, :420]).astype(np.uint16) * 100 + 40
+
+
+def labels_of(folder: Path) -> np.ndarray:
+    return np.asarray(LargeResult.open(folder).levels[0])
+
+
+def in_memory(image: np.ndarray, **settings: Any) -> np.ndarray:
+    generator = AutomaticMaskGenerator("nuclei-nano", device="cpu", **TILES, **settings)
+    labels = generator.segment(image).to_labels()
+    assert labels.max() > 3
+    return labels
+
+
+def write_tiff(path: Path, data: np.ndarray, **words: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, data, **{"photometric": "minisblack", **words})
+
+
+@pytest.mark.parametrize(
+    "form", ["tiles", "strips", "in one piece", "png", "zarr", "channel", "colour"]
+)
+def test_equals_a_run_in_memory(
+    form: str, field: np.ndarray, tmp_path: Path, ngff: Callable[..., None]
+) -> None:
+    path, seen, more = tmp_path / "in" / "a.tif", field, []
+    path.parent.mkdir()
+    if form == "tiles":
+        write_tiff(path, field, tile=(64, 96), compression="zlib")
+    elif form == "strips":
+        write_tiff(path, field, rowsperstrip=70, compression="zlib")
+    elif form == "in one piece":
+        write_tiff(path, field)
+    elif form == "png":
+        path = path.with_suffix(".png")
+        Image.fromarray(field).save(path)
+    elif form == "zarr":
+        path = path.with_name("a.ome.zarr")
+        ngff(path, field, "YX")
+    elif form == "channel":
+        path = path.with_name("a.ome.zarr")
+        ngff(path, np.stack([field[::-1], field]), "CYX")
+        more = ["--channel", "1"]
+    else:
+        seen = np.stack([field // 256, field // 300, field // 200], -1).astype(np.uint8)
+        write_tiff(path, seen, photometric="rgb", tile=(64, 96), compression="zlib")
+    assert main(command(tmp_path, *LARGE, *more)) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    assert path.name.startswith(folder.name)
+    result = LargeResult.open(folder)
+    expected = in_memory(seen)
+    assert same_partition(np.asarray(result.levels[0]), expected)
+    assert len(result) == len(result.table) == expected.max()
+    assert result.provenance["source"] == path.name
+
+
+def test_a_stack_has_a_result_for_each_plane_and_one_contrast(
+    field: np.ndarray, tmp_path: Path
+) -> None:
+    stack = np.stack([field // 3, field])
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+    words = {"ome": True, "metadata": metadata, "tile": (64, 96)}
+    write_tiff(tmp_path / "in" / "a.ome.tif", stack, **words)
+    assert main(command(tmp_path, *LARGE)) == 0
+    assert main(command(tmp_path, "--format", "labels", *LARGE[2:])) == 0
+    together = tifffile.imread(tmp_path / "out" / "a.ome.tif")
+    contrasts = set()
+    for z, labels in enumerate(together):
+        folder = tmp_path / "out" / f"a.ome_z00{z}"
+        assert same_partition(labels_of(folder), labels)
+        provenance = LargeResult.open(folder).provenance
+        assert provenance["pixel_size"] == [0.25, 0.5]
+        contrasts.add(tuple(provenance["input"]["contrast"]))
+    assert len(contrasts) == 1
+
+
+def test_a_run_that_was_ended_goes_on(
+    field: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from napari_sam_amg.engine import AutomaticMaskGenerator as Generator
+
+    write_tiff(tmp_path / "in" / "a.tif", field, tile=(64, 96))
+    asked = itertools.count(1)
+    original = Generator.find_in_tile
+
+    def interrupted(*arguments: Any, **keywords: Any) -> Any:
+        if next(asked) == 4:
+            raise KeyboardInterrupt
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(Generator, "find_in_tile", interrupted)
+    assert main(command(tmp_path, *LARGE)) == 130
+    with pytest.raises(Exception, match="no finished result"):
+        LargeResult.open(tmp_path / "out" / "a")
+    assert main(command(tmp_path, *LARGE, "--object-score-thresh", "0.4")) == 1
+    assert (
+        "unfinished run that differs in parameters.object_score_thresh" in capsys.readouterr().err
+    )
+    before = next(asked)
+    assert main(command(tmp_path, *LARGE)) == 0
+    tiles = LargeResult.open(tmp_path / "out" / "a").provenance["tiles"]["count"]
+    assert next(asked) - before - 1 == tiles - 3
+    assert same_partition(labels_of(tmp_path / "out" / "a"), in_memory(field))
+    # Again: nothing is asked for, and nothing is written.
+    files = tree(tmp_path / "out")
+    assert main(command(tmp_path, *LARGE)) == 0
+    assert main(command(tmp_path, *LARGE, "--skip-existing")) == 0
+    assert tree(tmp_path / "out") == files
+    assert next(asked) == before + tiles - 1
+
+
+def test_what_is_there_is_not_replaced(
+    field: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiff(tmp_path / "in" / "a.tif", field)
+    write_tiff(tmp_path / "in" / "b.tif", field)
+    assert main(command(tmp_path, *LARGE)) == 0
+    files = tree(tmp_path / "out")
+    (tmp_path / "in" / "b.tif").unlink()
+    write_tiff(tmp_path / "in" / "b.tif", field[::-1])
+    assert main(command(tmp_path, *LARGE)) == 1
+    said = capsys.readouterr().err
+    assert "in/b.tif: " in said
+    assert "in/a.tif" not in said
+    assert tree(tmp_path / "out") == files
+    # No run of another form takes its place, and its label image is no image of another run.
+    (tmp_path / "out" / "a" / "mine.txt").write_text("mine")
+    for form, said in ("png", "it holds labels/"), ("large", "it holds mine.txt"):
+        assert main(command(tmp_path, "--format", form)) == 2
+        assert said in capsys.readouterr().err
+        assert tree(tmp_path / "out") == {**files, "a/mine.txt": b"mine"}
+    (tmp_path / "out" / "a" / "mine.txt").unlink()
+    arguments = ["--input", str(tmp_path), "--recursive", "--output", str(tmp_path / "new")]
+    assert main([*arguments, "--format", "rle"]) == 0
+    names = {path.name for path in (tmp_path / "new").rglob("*.json")}
+    assert names == {"a.json", "a.run.json", "b.json", "b.run.json"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--measure"], "--measure cannot be had with --format large"),
+        (["--summary"], "--summary cannot be had with --format large"),
+        (["--scheduler", "tcp://127.0.0.1:1"], "--scheduler cannot be had with --format large"),
+        (["--link"], "--link needs --format labels or ome-zarr, found large"),
+        (["--polygons"], "--polygons needs --format coco, found large"),
+    ],
+)
+def test_what_cannot_be_had(
+    flags: list[str],
+    said: str,
+    field: np.ndarray,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_tiff(tmp_path / "in" / "a.tif", field)
+    assert main(command(tmp_path, *LARGE, *flags)) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_of_crops_fail_with_advice(
+    field: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiff(tmp_path / "in" / "a.tif", field)
+    flags = ["--format", "large", "--crop-n-layers", "1"]
+    assert main(command(tmp_path, *flags)) == 1
+    assert "crop_n_layers=1 looks at the whole image at once" in capsys.readouterr().err
+
+
+def test_planes_beyond_the_usual_limit_are_taken(
+    field: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("napari_sam_amg.cli.plan.MAX_PIXELS", 100_000)
+    write_tiff(tmp_path / "in" / "a.tif", field, tile=(64, 96))
+    assert main(command(tmp_path, "--format", "labels")) == 1
+    assert "--format large" in capsys.readouterr().err
+    assert main(command(tmp_path, *LARGE, "--pixel-size", "0.65")) == 0
+    record = json.loads((tmp_path / "out" / "a" / "run.json").read_text())
+    assert record["pixel_size"] == [0.65, 0.65]
+    assert main(command(tmp_path, *LARGE, "--max-pixels", "100000")) == 1
