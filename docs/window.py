@@ -5,6 +5,7 @@ xvfb-run -a -s "-screen 0 1280x800x24" python docs/window.py
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,37 @@ def field() -> tuple[napari.Viewer, AmgWidget]:
     return viewer, widget
 
 
+def large() -> tuple[napari.Viewer, AmgWidget]:
+    """Run over a multiscale image into a folder."""
+    import tempfile
+
+    import dask.array as da
+    from guide_data import SIZES, two_channels
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 780)
+    finest = da.from_array(two_channels()[0], chunks=512)
+    viewer.add_image(
+        [finest, finest[::2, ::2], finest[::4, ::4]],
+        name="slide",
+        contrast_limits=(0, 2500),
+        axis_labels=("y", "x"),
+        units=("um", "um"),
+        scale=[SIZES[axis] for axis in "YX"],
+    )
+    widget = AmgWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Automatic mask generation", area="right")
+    widget.object_diameter.value = 50
+    folder = Path(tempfile.gettempdir()) / "results"
+    shutil.rmtree(folder / "slide masks", ignore_errors=True)
+    widget.result_folder.value = folder
+    widget.run_large_button.changed.emit(True)
+    wait(lambda: len(viewer.layers) > 1, 900)
+    opened_at(widget, "Very large image")
+    viewer.reset_view()
+    return viewer, widget
+
+
 def measured(viewer: napari.Viewer, widget: AmgWidget, feature: str) -> None:
     """Measure, colour the masks by a feature, and show the table."""
     widget.measure.changed.emit(True)
@@ -167,6 +199,8 @@ def main() -> None:
     viewer.dims.set_current_step(0, 3)
     viewer.reset_view()
     taken(viewer, "stack.png")
+    viewer, widget = large()
+    taken(viewer, "large.png")
 
 
 if __name__ == "__main__":

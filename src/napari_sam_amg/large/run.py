@@ -14,7 +14,7 @@ from napari_sam_amg.large.source import Source
 from napari_sam_amg.large.work import WORK, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from napari_sam_amg.engine import AutomaticMaskGenerator
     from napari_sam_amg.formats.atomic import AnyPath
@@ -55,6 +55,7 @@ def steps_large(
     pixel_size: float | tuple[float, float] | None = None,
     unit: str = "micrometer",
     resume: bool = True,
+    about: Mapping[str, Any] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[LargeStep]:
     """Run over a very large plane, tile by tile.
@@ -80,6 +81,8 @@ def steps_large(
         What `pixel_size` is in, as OME-Zarr calls it.
     resume : bool
         If not, an unfinished run in `output` is removed first.
+    about : mapping, optional
+        What else its ``run.json`` is to say (JSON).
     should_stop : callable
         Asked often; once it returns True, the run ends with `Cancelled`. What is finished by
         then is kept, as it is if the process is killed.
@@ -110,7 +113,7 @@ def steps_large(
         )
     identity = identity_of(generator, source, pixel_size, unit)
     folder = Path(output).absolute()
-    described = generator.describe({}, name)
+    described = {**(about or {}), **generator.describe({}, name)}
     if tiling is not None:
         described["tiles"] = tiling.provenance(count)
     run = PlaneRun(generator, source, folder, identity, described, count, should_stop)

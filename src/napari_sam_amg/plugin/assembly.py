@@ -11,6 +11,7 @@ from napari_sam_amg.plugin.areas import Areas, Diameter
 from napari_sam_amg.plugin.choice import ImageChoice, image_layers
 from napari_sam_amg.plugin.clicks import Clicks
 from napari_sam_amg.plugin.closing import Closing
+from napari_sam_amg.plugin.large import Large
 from napari_sam_amg.plugin.looks import Looks
 from napari_sam_amg.plugin.panel import Panel
 from napari_sam_amg.plugin.preferences import preferences
@@ -44,6 +45,7 @@ AFTER: tuple[type[Section], ...] = (
     Scores,
     Areas,
     Stacks,
+    Large,
     Looks,
     Clicks,
     Tools,
@@ -62,6 +64,7 @@ class Parts:
     runner: Runner
     settings: Settings
     stacks: Stacks
+    large: Large
 
     def watch(self, native: QWidget, taken_out: Callable[[], None]) -> tuple[object, ...]:
         """Follow the viewer's layers and the dock; returns who does it, to be kept."""
@@ -102,4 +105,5 @@ def assemble(
         named[name].value = value
     settings = Settings(panel, settings_changed)
     stacks = next(section for section in after if isinstance(section, Stacks))
-    return Parts(viewer, sections, panel, named, runner, settings, stacks)
+    large = next(section for section in after if isinstance(section, Large))
+    return Parts(viewer, sections, panel, named, runner, settings, stacks, large)

@@ -6,7 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.errors import RunError
+from napari_sam_amg.errors import ImageError, RunError
+from napari_sam_amg.formats.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ STAGES = {
     "read": "reading the image",
     "load": "loading the model",
     "download": "downloading the model",
+    "contrast": "measuring the brightness",
+    "tile": "asking the model, tile by tile",
     "encode": "encoding the image",
     "decode": "asking the model at the points",
     "select": "selecting masks",
@@ -36,6 +39,8 @@ HINTS = {
     "read": "check that the layer's data can be read, for example with layer.data[...]",
     "download": "check the connection, or choose the embedded model nuclei-nano",
     "load": "choose the embedded model nuclei-nano to see whether the rest works",
+    "contrast": "check that the layer's data can be read, for example with layer.data[...]",
+    "tile": "press Run into folder again: finished tiles are kept",
     "encode": "try another device or a smaller region",
     "decode": "try fewer points per batch or another device",
     "select": "try a larger predicted IoU threshold, so that fewer masks are held",
@@ -54,6 +59,8 @@ class Job:
     at : mapping of int to int
         Which plane along some axes of the layer was asked for; elsewhere that which the viewer
         showed.
+    finest : bool
+        Whether the full resolution of a multiscale layer is meant where none is chosen.
     """
 
     plane: Plane
@@ -65,6 +72,7 @@ class Job:
     region: npt.NDArray[np.bool_] | None = None
     model_folder: Path | None = None
     at: Mapping[int, int] = field(default_factory=dict)
+    finest: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,17 @@ class Control:
     def stopping(self) -> bool:
         """Whether the run is to end."""
         return self._stop.is_set() or self.abandoned()
+
+
+def check_size(job: Job) -> Job:
+    """Return a job; ImageError if its plane is too large for memory and not meant to be in it."""
+    height, width = job.plane.shape
+    if height * width > MAX_PIXELS and job.region is None and not job.finest:
+        raise ImageError(
+            f"layer {job.plane.name!r} has {height} x {width} pixels, which may not fit into "
+            "memory: use Very large image below, a region, or a coarser level"
+        )
+    return job
 
 
 def computed_as(provenance: Mapping[str, Any], precision: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_sam_amg.large import LargeResult
     from napari_sam_amg.masks import Masks
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def plane_axes(shape: Sequence[int]) -> list[int]:
     return long if len(long) == 2 else list(range(len(shape) - 2, len(shape)))
 
 
-def placement(masks: Masks) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def placement(masks: Masks | LargeResult) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return what places masks that were read: an index for their label image, and keywords.
 
     The index gives the image an axis of length 1 for each that the plane lies across. What

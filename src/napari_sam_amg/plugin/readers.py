@@ -44,5 +44,6 @@ def read_coco(path: str) -> list[LayerData]:
 def read_large(path: str) -> list[LayerData]:
     """Read the result of a very large plane as a lazy Labels layer with its features."""
     from napari_sam_amg.large import LargeResult
+    from napari_sam_amg.plugin.large_run import placed_layer
 
-    return [LargeResult.open(path).layer()]
+    return [placed_layer(LargeResult.open(path))]

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sam_amg.errors import RunError, SamAmgError
 from napari_sam_amg.plugin.jobs import Control, Found, Job, Progress, fault
+from napari_sam_amg.plugin.large_run import run_large
 from napari_sam_amg.plugin.reporting import Report
 from napari_sam_amg.plugin.stack_run import relink, run_stack
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from napari.qt.threading import GeneratorWorker
 
+    from napari_sam_amg.large import LargeResult
     from napari_sam_amg.masks import Proposals
+    from napari_sam_amg.plugin.large_run import LargeJob
     from napari_sam_amg.plugin.panel import Panel
     from napari_sam_amg.plugin.session import Session
     from napari_sam_amg.plugin.stack_run import LinkedStack, StackJob
@@ -116,11 +119,23 @@ class Runner:
             lambda result: self._deliver(stack.job.first, lambda: show(result)),
         )
 
+    def start_large(
+        self, large: LargeJob, show: Callable[[LargeJob, LargeResult, float], object]
+    ) -> GeneratorWorker[Any, Any, Any]:
+        """Run over a plane into a folder; otherwise as `start_stack`."""
+        return self.begin(
+            lambda control: run_large(self._session, large, control),
+            f"Masks of {large.job.plane.name}",
+            lambda result: self._deliver(large.job, lambda: show(large, result, self.seconds)),
+            kept=f" What is finished is kept in {large.folder}: press Run into folder to go on.",
+        )
+
     def begin(
         self,
         run: Callable[[Control], Generator[Progress | Found, None, Any]],
         title: str,
         done: Callable[[Any], object],
+        kept: str = "",
     ) -> GeneratorWorker[Any, Any, Any]:
         """Start a generator in a worker thread.
 
@@ -132,7 +147,7 @@ class Runner:
             For napari's activity dock.
         done : callable
             Called in the window's thread with what the generator returned, unless it was
-            cancelled.
+            cancelled; what is said then besides is `kept`.
 
         Raises
         ------
@@ -151,9 +166,9 @@ class Runner:
         # napari's own ways to end a worker, such as closing its window, only set a flag.
         control.abandoned = lambda: bool(worker.abort_requested)
         worker.yielded.connect(self._yielded)
-        worker.returned.connect(lambda result: self._returned(done, result))
+        worker.returned.connect(lambda result: self._returned(done, result, kept))
         worker.errored.connect(lambda error: self._last_words(str(error)))
-        worker.aborted.connect(lambda: self._last_words("Cancelled."))
+        worker.aborted.connect(lambda: self._last_words(f"Cancelled.{kept}"))
         worker.finished.connect(self._ended)
         self._show(running=True)
         self._report.begin(worker, lambda text: None if control.stopping else self._say(text))
@@ -207,12 +222,12 @@ class Runner:
             return
         self._report.take(news)
 
-    def _returned(self, done: Callable[[Any], object], result: Any) -> None:
+    def _returned(self, done: Callable[[Any], object], result: Any, kept: str) -> None:
         self._report.end()
         if self._gone:
             return
         if result is None:
-            self._say("Cancelled.")
+            self._say(f"Cancelled.{kept}")
         else:
             done(result)
 

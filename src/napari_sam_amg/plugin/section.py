@@ -79,6 +79,9 @@ class Host(Protocol):
     def run_stack(self) -> object:
         """Start a run over all slices and time points; SamAmgError if it cannot start."""
 
+    def run_large(self) -> object:
+        """Start a run into a folder; SamAmgError if it cannot start."""
+
     def relink_stack(self) -> object:
         """Link the masks of the last stack anew; SamAmgError if there are none."""
 

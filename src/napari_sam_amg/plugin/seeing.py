@@ -100,7 +100,7 @@ class Seeing(Section):
 
     def prepare(self, job: Job) -> Job:
         """Give a job the chosen pixels; another layer than the chosen one is seen alone."""
-        plane, look = self._looked_at(job.plane.layer, job.at)
+        plane, look = self._looked_at(job.plane.layer, job.at, finest=job.finest)
         return replace(job, plane=plane, look=look)
 
     # -- fields -----------------------------------------------------------------------
@@ -140,7 +140,11 @@ class Seeing(Section):
     # -- the picture ------------------------------------------------------------------
 
     def _looked_at(
-        self, layer: napari.layers.Image, at: Mapping[int, int] | None = None
+        self,
+        layer: napari.layers.Image,
+        at: Mapping[int, int] | None = None,
+        *,
+        finest: bool = False,
     ) -> tuple[Plane, Look]:
         own = layer is self._host.image
         level: Any = self.level.value if own else _AUTOMATIC
@@ -148,7 +152,7 @@ class Seeing(Section):
         return looked_at(
             layer,
             self._host.viewer,
-            level=None if level == _AUTOMATIC else level,
+            level=(_finest(layer) if finest else None) if level == _AUTOMATIC else level,
             brightness=self.brightness.value,
             channels=None if channels == _AS_IT_IS else channels,
             colours=[field.value for field in self.colours],
@@ -210,6 +214,10 @@ def _seen(plane: Plane, look: Look, profile: InputProfile) -> npt.NDArray[np.uin
         return rgb_of(image, profile, contrast, gamma, plane.name)
     except Exception as error:  # noqa: BLE001 - layers may compute anything; said in its place
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _finest(layer: napari.layers.Image) -> int | None:
+    return 0 if layer.multiscale else None
 
 
 def _colour_axes(layer: napari.layers.Image) -> list[tuple[str, Any]]:

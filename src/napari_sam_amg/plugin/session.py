@@ -48,7 +48,7 @@ class Session:
                 self._key = key
             return self._generator.configured(**job.parameters)
 
-    def _fetched(self, job: Job, control: Control, began: float) -> Generator[Progress]:
+    def fetched(self, job: Job, control: Control, began: float) -> Generator[Progress]:
         """Fetch the job's model, if it is one to be fetched and not loaded yet."""
         info = next((m for m in list_models() if m.name == job.model and m.url), None)
         with self._lock:
@@ -119,7 +119,7 @@ class Session:
             image = None if job.region is not None else job.plane.computed()
             stage = "load"
             yield _progress(began, 0, 0, stage)
-            yield from self._fetched(job, control, began)
+            yield from self.fetched(job, control, began)
             generator = self.generator(job)
             stage = "read"
             region = None if job.region is None else generator.region(job.region)

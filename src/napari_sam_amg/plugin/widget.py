@@ -55,7 +55,7 @@ class AmgWidget(Container[Any]):
         parts = assemble(self, self._session, self._found, self._settings_changed)
         self._sections, self._panel = parts.sections, parts.panel
         self._runner, self._settings = parts.runner, parts.settings
-        self._named, self._stacks = parts.named, parts.stacks
+        self._named, self._stacks, self._large = parts.named, parts.stacks, parts.large
         self.margins = (0, 0, 0, 0)
         # napari leaves room below a widget that does not want it.
         self.native.setSizePolicy(self._panel.native.sizePolicy())
@@ -222,6 +222,24 @@ class AmgWidget(Container[Any]):
         """
         return self._runner.start_stack(self._stacks.job(self._job), self._stacks.show)
 
+    def run_large(self) -> GeneratorWorker[Any, Any, Any]:
+        """Start finding masks in the image at its full resolution, tile by tile, into a folder.
+
+        Which folder, says the group Very large image. A run that was ended goes on.
+
+        Returns
+        -------
+        GeneratorWorker
+            Already started; returns a `LargeResult`, or None if it was cancelled.
+
+        Raises
+        ------
+        SamAmgError
+            As `run`, or if no folder is chosen.
+        """
+        large = self._large.job(lambda layer: self._job(layer, finest=True))
+        return self._runner.start_large(large, self._large.show)
+
     def relink_stack(self) -> GeneratorWorker[Any, Any, Any]:
         """Start linking the masks of the last stack anew, with the settings as they are."""
         return self._runner.start_linking(self._stacks.again(), self._stacks.show)
@@ -234,8 +252,10 @@ class AmgWidget(Container[Any]):
         """Unload the model and forget the encoder's output; results stay."""
         self._session.free_memory()
 
-    def _job(self, layer: Image | None, at: Mapping[int, int] | None = None) -> Job:
-        from napari_sam_amg.plugin.jobs import Job
+    def _job(
+        self, layer: Image | None, at: Mapping[int, int] | None = None, *, finest: bool = False
+    ) -> Job:
+        from napari_sam_amg.plugin.jobs import Job, check_size
         from napari_sam_amg.plugin.planes import displayed_plane
         from napari_sam_amg.plugin.preferences import preferred_model_folder
 
@@ -258,10 +278,11 @@ class AmgWidget(Container[Any]):
             parameters=dict(self.parameters),
             model_folder=preferred_model_folder(),
             at=dict(at or {}),
+            finest=finest,
         )
         for section in self._sections:
             job = section.prepare(job)
-        return job
+        return check_size(job)
 
     def _taken_out(self) -> None:
         self.cancel(keep=True)

@@ -1,0 +1,212 @@
+"""Runs into a folder: what is written, shown, cancelled and gone on with."""
+
+from __future__ import annotations
+
+import json
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from _linked import same_partition
+from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.errors import ImageError, ParameterError, WriteError
+from napari_sam_amg.large import LargeResult
+from napari_sam_amg.plugin import jobs
+from napari_sam_amg.plugin.large_run import folder_name
+from napari_sam_amg.plugin.planes import displayed_plane
+from napari_sam_amg.plugin.readers import get_reader
+from napari_sam_amg.plugin.widget import AmgWidget
+from napari_sam_amg.stack_contrast import stack_contrast
+
+TILES = {"tile_size": 120, "tile_halo": 30}
+
+
+@pytest.fixture(scope="module")
+def stack(sample_images):
+    """Three planes, of which the last is an eighth of the second: uint16, 3x240x300."""
+    field = np.ascontiguousarray(sample_images[0][:240, :300]).astype(np.uint16) * 100
+    return np.stack([field[::-1], field, field // 8])
+
+
+@pytest.fixture
+def dock(viewer, tmp_path):
+    """Return a function that opens an image and the widget, with a folder for results."""
+
+    def make(data, **keywords) -> AmgWidget:
+        viewer.add_image(data, **{"name": "slide 1/2", **keywords})
+        widget = AmgWidget(viewer)
+        viewer.window.add_dock_widget(widget)
+        widget.set_parameters(TILES)
+        widget.result_folder.value = tmp_path
+        return widget
+
+    return make
+
+
+def expected(plane, contrast=None):
+    generator = AutomaticMaskGenerator("nuclei-nano", device="cpu", contrast=contrast, **TILES)
+    labels = generator.segment(plane).to_labels()
+    assert labels.max() > 1
+    return labels
+
+
+@pytest.mark.parametrize("brightness", ["plane", "stack", "layer"])
+def test_a_plane_of_a_lazy_stack(dock, wait, stack, tmp_path, brightness) -> None:
+    lazy = da.from_array(stack, chunks=(1, 100, 300))
+    keywords = {"scale": (2, 0.5, 0.25), "translate": (7, 8, 9), "units": ("um",) * 3}
+    widget = dock(lazy, contrast_limits=(500, 9000), **keywords)
+    widget.viewer.dims.set_current_step(0, 1)
+    widget.brightness.value = brightness
+    widget.run_large()
+    wait(widget)
+    folder = tmp_path / "slide 1_2_1 masks"
+    result = LargeResult.open(folder)
+    contrast = {
+        "plane": None,
+        "stack": stack_contrast(stack, (0.1, 99.9)),
+        "layer": (500, 9000),
+    }[brightness]
+    wanted = expected(stack[1], contrast)
+    (layer,) = (one for one in widget.viewer.layers if one.name == folder.name)
+    assert isinstance(layer.data[0] if layer.multiscale else layer.data, da.Array)
+    (finest,) = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    assert same_partition(finest, wanted)
+    assert len(layer.features) == len(result) + 1
+    assert result.provenance["pixel_size"] == [0.5, 0.25]
+    assert result.provenance["brightness"] == brightness
+    # It lies where the plane lies, now and when it is opened again.
+    image = widget.image
+    place = (1, 17, 42)
+    for shown in layer, widget.viewer.add_layer(_opened(folder)):
+        np.testing.assert_allclose(shown.data_to_world((0, 17, 42)), image.data_to_world(place))
+        assert shown.units == image.units
+        value = shown.get_value(image.data_to_world(place), world=True)
+        assert (value[-1] if isinstance(value, tuple) else value) == finest[17, 42]
+    assert (
+        f"{len(result)} masks, in layer {folder.name} and in {folder}"
+        in widget._panel.status.value
+    )
+
+
+def _opened(folder):
+    from napari.layers import Layer
+
+    return Layer.create(*get_reader(str(folder))(str(folder))[0])
+
+
+def test_the_full_resolution_is_taken_unless_another_is_chosen(
+    dock, wait, stack, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("napari_sam_amg.plugin.planes.MAX_DEFAULT_PIXELS", 20_000)
+    levels = [stack[1], stack[1][::2, ::2]]
+    widget = dock(levels, name="slide", contrast_limits=(0, 20000))
+    assert widget._job(widget.image).plane.shape == (120, 150)
+    widget.run_large()
+    wait(widget)
+    folder = tmp_path / "slide masks"
+    assert LargeResult.open(folder).shape == (240, 300)
+    assert same_partition(np.asarray(LargeResult.open(folder).levels[0]), expected(stack[1]))
+    widget.level.value = 1
+    widget.result_folder.value = tmp_path / "coarse"
+    widget.run_large()
+    wait(widget)
+    assert LargeResult.open(tmp_path / "coarse" / folder.name).shape == (120, 150)
+
+
+def test_what_was_cancelled_goes_on(dock, wait, qtbot, stack, tmp_path, monkeypatch) -> None:
+    asked = []
+    original = AutomaticMaskGenerator.find_in_tile
+
+    def counted(self, *arguments, **keywords):
+        asked.append(1)
+        if len(asked) == 3:
+            qtbot.waitUntil(lambda: widget._runner._control.stopping, timeout=60_000)
+        return original(self, *arguments, **keywords)
+
+    monkeypatch.setattr(AutomaticMaskGenerator, "find_in_tile", counted)
+    widget = dock(stack[1], name="slide")
+    widget.run_large()
+    qtbot.waitUntil(lambda: len(asked) == 3, timeout=60_000)
+    widget._panel.cancel_button.changed.emit(True)
+    wait(widget)
+    folder = tmp_path / "slide masks"
+    status = widget._panel.status.value
+    assert status == (
+        f"Cancelled. What is finished is kept in {folder}: press Run into folder to go on."
+    )
+    assert len(widget.viewer.layers) == 1
+    widget.pred_iou_thresh.value = 0.6  # that would be another result
+    with qtbot.capture_exceptions() as caught:
+        widget.run_large()
+        wait(widget)
+    assert [type(error[1]) for error in caught] == [WriteError]
+    assert "differs in parameters.pred_iou_thresh (0.43, now 0.6)" in widget._panel.status.value
+    widget.pred_iou_thresh.value = 0.43
+    asked.clear()
+    asked.extend([1] * 3)  # not held any more
+    widget.run_large()
+    wait(widget)
+    result = LargeResult.open(folder)
+    assert len(asked) - 3 == result.provenance["tiles"]["count"] - 2
+    assert same_partition(np.asarray(result.levels[0]), expected(stack[1]))
+
+
+def test_what_cannot_be(dock, stack, tmp_path, monkeypatch) -> None:
+    widget = dock(stack[1], name="slide")
+    widget.result_folder.value = None
+    with pytest.raises(ParameterError, match="no folder is chosen"):
+        widget.run_large()
+    widget.result_folder.value = tmp_path
+    widget.channels.value = "layers"
+    widget.red_layer.value = widget.image
+    with pytest.raises(ParameterError, match="channels as colours are not for very large images"):
+        widget.run_large()
+    widget.channels.value = "as it is"
+    widget.where.value = "current view"
+    with pytest.raises(ParameterError, match="a region is not for very large images"):
+        widget.run_large()
+    widget.where.value = "whole image"
+    # What is too large for memory is not begun there.
+    monkeypatch.setattr(jobs, "MAX_PIXELS", 70_000)
+    with pytest.raises(ImageError, match=r"240 x 300 pixels.*use Very large image"):
+        widget.run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_others_stay(dock, wait, qtbot, stack, tmp_path) -> None:
+    mine = tmp_path / "slide masks" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    widget = dock(stack[1], name="slide")
+    with qtbot.capture_exceptions() as caught:
+        widget.run_large_button.changed.emit(True)
+        wait(widget)
+    assert [type(error[1]) for error in caught] == [WriteError]
+    assert "mine.txt; choose another folder" in widget._panel.status.value
+    assert [path.name for path in mine.parent.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("a", "a masks"),
+        ('a/b\\c:*?"<>|d', "a_b_c_d masks"),
+        (" .. ", "image masks"),
+        ("x\n", "x_ masks"),
+    ],
+)
+def test_names_of_folders(viewer, name, wanted) -> None:
+    layer = viewer.add_image(np.zeros((5, 5)), name=name)
+    assert folder_name(displayed_plane(layer, viewer)) == wanted
+
+
+def test_it_says_that_it_was_computed_before(dock, wait, stack, tmp_path) -> None:
+    """Pressing again with the same settings shows the finished result, and asks nothing."""
+    widget = dock(stack[1], name="slide")
+    for count in (2, 3):
+        widget.run_large()
+        wait(widget)
+        assert len(widget.viewer.layers) == count
+    record = json.loads((tmp_path / "slide masks" / "run.json").read_text())
+    assert record["masks"] == len(widget.viewer.layers[-1].features) - 1
