@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine import prompts_on_image
+from napari_sam_amg.engine.ahead import Ahead
 from napari_sam_amg.engine.cross_attention import from_tokens_is_cheaper
 from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import Features
@@ -443,6 +444,78 @@ def test_how_many_come_together_does_not_change_a_bit(way, width):
     assert torch.equal(together.logits, torch.cat([part.logits for part in parts]))
     found = torch.cat([part.predicted_iou for part in parts])
     assert torch.equal(together.predicted_iou, found)
+
+
+@pytest.mark.parametrize("way", ["three masks", "one mask", "one mask, the steadiest"])
+@torch.no_grad()
+@pytest.mark.usefixtures("any_keys")
+def test_an_accelerator_has_the_next_prompts_before_these_are_waited_for(way, monkeypatch):
+    """What comes out is what does on a CPU; the order is that of an accelerator."""
+    options, parameters = WAYS[way]
+    model, features = _model(128, **options), _features(128)
+    points = np.random.default_rng(2).uniform(0, 16 * SIDE, (29, 2)).astype(np.float32)
+    expected = _decode(model, features, points, at_a_time=8, floor=0.4, **parameters)
+    decoder = Decoder(model, features, AmgParameters(**parameters), floor=0.4)
+    decoder._most = 8  # as large as groups on a CPU
+    order, count, arriving = [], itertools.count(), prompts_on_image.arriving
+
+    def begin(points):
+        number = next(count)
+        order.append(f"begin {number}")
+        finish = decoder._begin(points)
+        order.append(f"begun {number}")
+        return lambda: order.append(f"finish {number}") or finish()
+
+    def watched(values):
+        return lambda: order.append("wait") or arriving(values)()
+
+    decoder._ahead = Ahead(begin)
+    monkeypatch.setattr(prompts_on_image, "arriving", watched)
+    chunks = [points[start : start + 8] for start in range(0, 29, 8)]
+    found = [decoder.decode(*pair) for pair in itertools.zip_longest(chunks, chunks[1:])]
+    expected_order = ["begin 0", "begun 0"]
+    for number in (1, 2, 3):
+        expected_order += [f"begin {number}", f"begun {number}", f"finish {number - 1}", "wait"]
+    # A group of which some prompts are worked out again, with their keys, waits twice.
+    assert [what for what, _ in itertools.groupby(order)] == [*expected_order, "finish 3", "wait"]
+    assert sum(len(one.logits) for one in expected) > 3
+    for one, other in zip(found, expected, strict=True):
+        for name in ("logits", "prompt", "mask", "predicted_iou"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+    # Nothing is taken for what it is not: other prompts than were named begin now.
+    again = [decoder.decode(chunks[0], chunks[1]), decoder.decode(chunks[2])]
+    for one, other in zip(again, [expected[0], expected[2]], strict=True):
+        assert torch.equal(one.logits, other.logits)
+
+
+@torch.no_grad()
+def test_too_little_memory_to_begin_ahead(monkeypatch, caplog):
+    model, features = _model(128, **SCORED), _features(128)
+    points = np.random.default_rng(2).uniform(0, 16 * SIDE, (16, 2)).astype(np.float32)
+    expected = _decode(model, features, points, at_a_time=8)
+    decoder = Decoder(model, features, AmgParameters())
+    decoder._most = 8
+    decoder._ahead = Ahead(decoder._begin)
+    calls, original = itertools.count(), Transformer.__call__
+
+    def second_fails(self, tokens, room):
+        if next(calls) == 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(self, tokens, room)
+
+    monkeypatch.setattr(Transformer, "__call__", second_fails)
+    found = [decoder.decode(points[:8], points[8:]), decoder.decode(points[8:])]
+    assert "one chunk of prompts at a time" in caplog.text
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.logits, other.logits)
+    decoder = Decoder(model, features, AmgParameters())
+    decoder._ahead = Ahead(_raise)
+    with pytest.raises(ValueError, match="of another kind"):
+        decoder.decode(points)
+
+
+def _raise(_points):
+    raise ValueError("of another kind")
 
 
 @torch.no_grad()

@@ -50,3 +50,10 @@ def joined(groups: list[Decoded]) -> Decoded:
         torch.cat([g.mask for g in groups]),
         torch.cat([g.predicted_iou for g in groups]),
     )
+
+
+def filled(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """Fill a group up to a size with its last row."""
+    if len(rows) == size:
+        return rows
+    return rows[torch.arange(size, device=rows.device).clamp(max=len(rows) - 1)]

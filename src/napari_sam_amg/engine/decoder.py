@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_sam_amg.engine.decoded import Decoded, joined
+from napari_sam_amg.engine.ahead import Ahead
+from napari_sam_amg.engine.decoded import Decoded, filled, joined
 from napari_sam_amg.engine.fitting import misfit
 from napari_sam_amg.engine.prompts_on_image import PromptsOnImage
 from napari_sam_amg.engine.side_by_side import answers
@@ -15,6 +16,8 @@ from napari_sam_amg.errors import DeviceError
 from napari_sam_amg.models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
     from sam2.modeling.sam2_base import SAM2Base
@@ -72,9 +75,34 @@ class Decoder:
         self._shared: PromptsOnImage | None = None
         on_cpu = features.embedding.device.type == "cpu"
         self._most = _CPU_GROUP if on_cpu else parameters.points_per_batch
+        # On a CPU nothing is begun that is not done at once.
+        ahead = self._shares and not on_cpu and not parameters.use_m2m
+        self._ahead = Ahead(self._begin) if ahead else None
 
-    def decode(self, points: npt.NDArray[np.float32]) -> Decoded:
-        """Decode prompts at `points`, float32 nx2, (x, y) in crop pixels."""
+    def decode(
+        self,
+        points: npt.NDArray[np.float32],
+        following: npt.NDArray[np.float32] | None = None,
+    ) -> Decoded:
+        """Decode prompts.
+
+        Parameters
+        ----------
+        points : ndarray, float32, nx2
+            (x, y) in crop pixels; at most ``points_per_batch``, on an accelerator.
+        following : ndarray, float32, mx2, optional
+            The prompts of the next call. An accelerator begins with them before these ones'
+            scores are waited for, so that it is never without work.
+        """
+        if self._ahead is not None:
+            try:
+                with _no_autocast(self._features.embedding.device):
+                    return self._ahead.answer(points, following)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                log.warning("out of memory: going on with one chunk of prompts at a time")
+                self._ahead = None
         coordinates = self._coordinates(points)
         if not self._parameters.use_m2m:
             return self._in_groups(
@@ -94,6 +122,11 @@ class Decoder:
             refined.prompt % masks,
             refined.predicted_iou.reshape(count, masks),
         )
+
+    def _begin(self, points: npt.NDArray[np.float32]) -> Callable[[], Decoded]:
+        coordinates = self._coordinates(points)
+        shared = self._shared_by_prompts(self._floor)
+        return shared.begin(filled(coordinates, self._most), len(coordinates))
 
     def _coordinates(self, points: npt.NDArray[np.float32]) -> torch.Tensor:
         height, width = self._features.frame
@@ -161,7 +194,7 @@ class Decoder:
 
     def _share(self, shared: PromptsOnImage, coordinates: torch.Tensor, size: int) -> Decoded:
         with _no_autocast(coordinates.device):
-            return shared.ask(_filled(coordinates, size), len(coordinates))
+            return shared.ask(filled(coordinates, size), len(coordinates))
 
     def _halve(self, size: int, error: BaseException) -> None:
         """Take less memory: first one group at a time, then smaller ones."""
@@ -190,8 +223,8 @@ class Decoder:
         multimask_output: bool,
     ) -> Decoded:
         count = len(coordinates)
-        coordinates = _filled(coordinates, size)
-        hints = None if hints is None else _filled(hints, size)
+        coordinates = filled(coordinates, size)
+        hints = None if hints is None else filled(hints, size)
         model, features = self._model, self._features
         labels = torch.ones(len(coordinates), 1, dtype=torch.int, device=coordinates.device)
         sparse, dense = model.sam_prompt_encoder(
@@ -211,13 +244,6 @@ class Decoder:
         prompt, mask = passing.nonzero(as_tuple=True)
         kept = (prompt * scores.shape[1] + mask).to(logits.device, non_blocking=True)
         return Decoded(logits.flatten(0, 1)[kept].float(), prompt, mask, scores)
-
-
-def _filled(rows: torch.Tensor, size: int) -> torch.Tensor:
-    """Fill a group up to a size with its last row."""
-    if len(rows) == size:
-        return rows
-    return rows[torch.arange(size, device=rows.device).clamp(max=len(rows) - 1)]
 
 
 def _no_autocast(device: torch.device) -> torch.autocast:

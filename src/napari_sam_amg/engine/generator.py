@@ -16,7 +16,7 @@ from napari_sam_amg.engine.arguments import (
     load,
     usable_precision,
 )
-from napari_sam_amg.engine.decoder import Decoder
+from napari_sam_amg.engine.decoder import Decoded, Decoder
 from napari_sam_amg.engine.encoder import FeatureCache, Features, encode, stoppable
 from napari_sam_amg.engine.fitting import misfit
 from napari_sam_amg.engine.guard import undisturbed
@@ -467,9 +467,14 @@ class AutomaticMaskGenerator:
             resizing = self.info.profile.resize
             return cache.get(rgb, frame, lambda crop: encode(self.model, crop, resizing, frame))
 
-    def _decode(self, decoder: Decoder, points: npt.NDArray[np.float32]) -> Any:
+    def _decode(
+        self,
+        decoder: Decoder,
+        points: npt.NDArray[np.float32],
+        following: npt.NDArray[np.float32] | None,
+    ) -> Decoded:
         with self._lock:
-            return decoder.decode(points)
+            return decoder.decode(points, following)
 
 
 def _last(steps: Iterator[Step[Any]]) -> Any:

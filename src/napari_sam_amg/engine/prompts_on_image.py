@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam_amg.engine.arriving import arriving
 from napari_sam_amg.engine.decoded import Decoded, replaced
 from napari_sam_amg.engine.low_rank import ENOUGH, LowRankKeys
 from napari_sam_amg.engine.mask_head import MaskHead
@@ -104,7 +105,13 @@ class PromptsOnImage:
         )
 
     def ask(self, coordinates: torch.Tensor, count: int) -> Decoded:
-        """Decode prompts.
+        """Decode prompts; arguments as for `begin`."""
+        return self.begin(coordinates, count)()
+
+    def begin(self, coordinates: torch.Tensor, count: int) -> Callable[[], Decoded]:
+        """Begin to decode prompts, as far as that goes without knowing which masks pass.
+
+        An accelerator has the next prompts to work on before the scores of these are waited for.
 
         Parameters
         ----------
@@ -112,6 +119,11 @@ class PromptsOnImage:
             (x, y) in pixels of the model's square.
         count : int
             The first of them to answer; the rest only fill the group up.
+
+        Returns
+        -------
+        callable
+            Goes on to the end, and returns what is decoded; to be called once.
         """
         labels = torch.ones(len(coordinates), 1, dtype=torch.int, device=coordinates.device)
         sparse, _ = self._encoder(points=(coordinates[:, None], labels), boxes=None, masks=None)
@@ -121,30 +133,35 @@ class PromptsOnImage:
         except IndexError:  # all are in use by other threads
             room = self._transformer.room(*tokens.shape[:2])
         keys = room[: len(tokens)]
-        found = self._answers(self._transformer(tokens, keys), keys, count)
-        # Not so if it is NaN, either.
-        known = keys.least[:count] >= ENOUGH if isinstance(keys, LowRankKeys) else None
-        self._rooms.append(room)  # not after an error, which may be that memory ran out
-        if known is None or known.all():
-            return found
-        log.debug("%d of %d prompts are worked out with their keys", (~known).sum(), count)
-        return replaced(found, self._formed().ask(coordinates, count), ~known)
+        answer = self._answers(self._transformer(tokens, keys), keys, count)
 
-    def _answers(self, tokens: torch.Tensor, keys: Keys, count: int) -> Decoded:
+        def finish() -> Decoded:
+            found = answer()
+            # Not so if it is NaN, either.
+            known = keys.least[:count] >= ENOUGH if isinstance(keys, LowRankKeys) else None
+            self._rooms.append(room)  # not after an error, which may be that memory ran out
+            if known is None or known.all():
+                return found
+            log.debug("%d of %d prompts are worked out with their keys", (~known).sum(), count)
+            return replaced(found, self._formed().ask(coordinates, count), ~known)
+
+        return finish
+
+    def _answers(self, tokens: torch.Tensor, keys: Keys, count: int) -> Callable[[], Decoded]:
+        """Work out the scores; what is returned waits for them and finds the masks that pass."""
         decoder, first = self._decoder, self._first
         scores = decoder.iou_prediction_head(tokens[:, first - 1])[:count]
         networks = decoder.output_hypernetworks_mlps
         hyper = [network(tokens[:, first + i]) for i, network in enumerate(networks)]
         of_masks = torch.stack(hyper, dim=1)[:count]
-        if self._multimask_output:
-            return self._each(scores[:, 1:], of_masks[:, 1:], keys)
-        if decoder.dynamic_multimask_via_stability:
+        if not self._multimask_output and decoder.dynamic_multimask_via_stability:
             return self._steadiest(scores, of_masks, keys)
-        return self._each(scores[:, :1], of_masks[:, :1], keys)
+        these = slice(1, None) if self._multimask_output else slice(1)
+        told = arriving(scores[:, these])
+        return lambda: self._each(told(), of_masks[:, these], keys)
 
     def _each(self, scores: torch.Tensor, hyper: torch.Tensor, keys: Keys) -> Decoded:
-        """Answer with the masks that pass."""
-        scores = scores.cpu()  # the one time that the host waits for the device
+        """Answer with the masks that pass, whose scores are on the CPU."""
         passing = self._passing(scores)
         prompt, mask = passing.nonzero(as_tuple=True)
         needed = passing.any(dim=1).nonzero()[:, 0]
@@ -153,7 +170,9 @@ class PromptsOnImage:
         kept = passing[needed].flatten().nonzero()[:, 0]
         return Decoded(logits.flatten(0, 1)[_sent(kept, logits)], prompt, mask, scores)
 
-    def _steadiest(self, scores: torch.Tensor, hyper: torch.Tensor, keys: Keys) -> Decoded:
+    def _steadiest(
+        self, scores: torch.Tensor, hyper: torch.Tensor, keys: Keys
+    ) -> Callable[[], Decoded]:
         """Answer with sam2's one mask: the first, or the best of the others if it is unsteady.
 
         Which one, is known from its logits only; but where neither passes, it need not be.
@@ -161,17 +180,25 @@ class PromptsOnImage:
         which = scores[:, 1:].argmax(dim=1, keepdim=True) + 1
         choice = torch.cat([scores[:, :1], scores.gather(1, which)], dim=1)
         best = hyper.gather(1, which[..., None].expand(-1, -1, hyper.shape[-1]))
-        told = choice.cpu()
-        needed = self._passing(told).any(dim=1).nonzero()[:, 0]
-        logits = self._logits(needed, torch.cat([hyper[:, :1], best], dim=1), keys)
-        choice = choice[_sent(needed, choice)]
-        chosen, final = self._decoder._dynamic_multimask_via_stability(logits, choice)
-        told = told.amin(dim=1, keepdim=True)
-        told[needed] = final.cpu()
-        passing = self._passing(told)[:, 0]
-        kept = passing[needed].nonzero()[:, 0]
-        prompt = passing.nonzero()[:, 0]
-        return Decoded(chosen[:, 0][_sent(kept, chosen)], prompt, torch.zeros_like(prompt), told)
+        pair = torch.cat([hyper[:, :1], best], dim=1)
+        arrived = arriving(choice)
+
+        def finish() -> Decoded:
+            told = arrived()
+            needed = self._passing(told).any(dim=1).nonzero()[:, 0]
+            logits = self._logits(needed, pair, keys)
+            chosen, final = self._decoder._dynamic_multimask_via_stability(
+                logits, choice[_sent(needed, choice)]
+            )
+            told = told.amin(dim=1, keepdim=True)
+            told[needed] = final.cpu()
+            passing = self._passing(told)[:, 0]
+            kept = passing[needed].nonzero()[:, 0]
+            prompt = passing.nonzero()[:, 0]
+            found = chosen[:, 0][_sent(kept, chosen)]
+            return Decoded(found, prompt, torch.zeros_like(prompt), told)
+
+        return finish
 
     def _passing(self, scores: torch.Tensor) -> torch.Tensor:
         return scores > self._floor if self._floor > 0 else torch.ones_like(scores).bool()

@@ -65,12 +65,13 @@ class ModelCalls:
     decoder : callable
         `Features` to a `Decoder`.
     decode : callable
-        (`Decoder`, float32 nx2 points in crop pixels) to `Decoded`.
+        (`Decoder`, float32 nx2 points in crop pixels, those of the next call or None) to
+        `Decoded`.
     """
 
     encode: Callable[[npt.NDArray[np.uint8], tuple[int, int] | None], Features]
     decoder: Callable[[Features], Decoder]
-    decode: Callable[[Decoder, npt.NDArray[np.float32]], Decoded]
+    decode: Callable[[Decoder, npt.NDArray[np.float32], npt.NDArray[np.float32] | None], Decoded]
 
 
 class Run:
@@ -174,9 +175,9 @@ class Run:
             yield "encode"
             scorer: Scorer | None = None
             before = len(self._found)
-            for start in range(0, len(points), batch):
-                chunk = points[start : start + batch]
-                decoded = calls.decode(decoder, chunk)
+            chunks = [points[start : start + batch] for start in range(0, len(points), batch)]
+            for chunk, following in zip(chunks, [*chunks[1:], None], strict=False):
+                decoded = calls.decode(decoder, chunk, following)
                 if scorer is None:
                     upsampler = Upsampler(
                         (decoded.logits.shape[-2], decoded.logits.shape[-1]),
@@ -193,8 +194,7 @@ class Run:
                         cut=self._cut,
                     )
                 self._add(scorer.candidates(decoded, chunk))
-                last = start + batch >= len(points)
-                if last and self._seam is not None:
+                if following is None and self._seam is not None:
                     tile = tidied(self._found[before:], crop, self._seam)
                     self._found = [*self._found[:before], tile]
                 yield "decode"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_sam_amg.engine.arriving import arriving
 from napari_sam_amg.engine.cells import Cells
 from napari_sam_amg.engine.cells_cpu import CellsOnCpu
 from napari_sam_amg.engine.chunks import Candidate, Chunk
@@ -150,15 +151,5 @@ def _on_its_way(*columns: Any) -> Callable[[], npt.NDArray[np.int64]]:
             axis=1,
         )
         return lambda: here
-    values = torch.cat(columns, dim=1)
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    host.copy_(values, non_blocking=True)
-    copied = torch.Event("cuda")
-    copied.record()
-
-    def wait() -> npt.NDArray[np.int64]:
-        copied.synchronize()
-        arrived: npt.NDArray[np.int64] = host.numpy()
-        return arrived
-
-    return wait
+    wait = arriving(torch.cat(columns, dim=1))
+    return lambda: wait().numpy()
