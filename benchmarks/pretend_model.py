@@ -63,7 +63,7 @@ class PretendDecoder:
             self._regions.append((regions, cutoff))
             self._scores.append(scores.astype(np.float32))
 
-    def decode(self, points: np.ndarray) -> Decoded:
+    def decode(self, points: np.ndarray, _following: np.ndarray | None = None) -> Decoded:
         """Answer prompts at `points`, float32 nx2, (x, y) in crop pixels."""
         side = len(self._grey)
         x, y = (

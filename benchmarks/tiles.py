@@ -95,6 +95,11 @@ def matched(one: np.ndarray, other: np.ndarray, threshold: float) -> float:
     return 2 * matches(iou, threshold) / max(1, sum(iou.shape))
 
 
+def seams_of(tiling: Tiling, shape: tuple[int, ...]) -> list[list[int]]:
+    """Return the rows and columns at which a tile's own part begins, but for the first."""
+    return [[begin for _, _, begin, _ in tiling._along(0, n)][1:] for n in shape[:2]]
+
+
 def inner(labels: np.ndarray, margin: int) -> np.ndarray:
     """Leave out objects that come near to the border."""
     edge = np.ones(labels.shape, dtype=bool)
@@ -201,8 +206,8 @@ def measured(
 
     # Where cores meet.
     seams = np.zeros(image.shape, dtype=bool)
-    seams[[begin for _, _, begin, _ in tiling._along(0, image.shape[0])][1:]] = True
-    seams[:, [begin for _, _, begin, _ in tiling._along(0, image.shape[1])][1:]] = True
+    rows, columns = seams_of(tiling, image.shape)
+    seams[rows], seams[:, columns] = True, True
     crossing = np.unique(truth[seams])
     iou = iou_matrix(truth, labels)
     found = iou.max(axis=1, initial=0) >= 0.5

@@ -104,7 +104,7 @@ def test_the_head_reads_the_finest_level_of_the_neck(nano, scene):
     assert not nano.image_encoder._forward_hooks
 
 
-def test_tiles_ask_once_for_each_object(nano, scene):
+def test_tiles_find_each_object_once(nano, scene):
     generator = AutomaticMaskGenerator(
         nano, prompts="objects", tile_size=160, tile_halo=30, pred_iou_thresh=0.3,
         stability_score_thresh=0.0, multimask_output=False,
@@ -120,10 +120,34 @@ def test_tiles_ask_once_for_each_object(nano, scene):
     for x0, y0, x1, y1 in cores:
         covered[y0:y1, x0:x1] += 1
     assert (covered == 1).all()
-    # A cell is at least two pixels wide here: the same one, seen by two tiles, would be nearer.
+    # Both tiles ask for what lies within a cell of their seam; one answer is left.
     away = np.linalg.norm(points[:, None] - points[None], axis=2)
     assert away[np.triu_indices(len(points), 1)].min() > 2
     assert generator.segment(scene).provenance["prompts"] >= len(points)
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_an_object_on_a_seam_is_asked_for_wherever_it_lies(nano, across):
+    """A place is known to a cell of 2.7 pixels: it must not be the other tile's for both."""
+    generator = AutomaticMaskGenerator(nano, prompts="objects", tile_size=340, tile_halo=40)
+    shape = (340, 560)
+    seam = 280
+    tiling = generator.tiling(shape)
+    (cores,) = [[c.core for c, _ in tiling.prompts((0, 0, shape[1], shape[0]))]]
+    assert [core[0] for core in cores] == [0, seam]
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    rng, image, centres = np.random.default_rng(0), np.full(shape, 20.0), []
+    for row, shift in enumerate(np.linspace(-4, 4, 9)):
+        centres.append((18 + 38 * row + rng.uniform(-2, 2), seam + shift))
+        inside = np.hypot(y - centres[-1][0], x - centres[-1][1])
+        image += 150 / (1 + np.exp((inside - 9) * 1.5))
+    image = image.astype(np.uint8)
+    if across:
+        image, centres = np.ascontiguousarray(image.T), [(b, a) for a, b in centres]
+    labels = generator.segment(image).to_labels()
+    found = [labels[round(a), round(b)] for a, b in centres]
+    assert min(found) > 0
+    assert len(set(found)) == len(centres)
 
 
 def test_the_large_way_finds_the_same(nano, scene):

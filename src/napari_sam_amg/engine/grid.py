@@ -55,7 +55,7 @@ class Crop:
         return self.box[0], self.box[1], width, height
 
 
-def within(points: npt.NDArray[np.floating], box: Box) -> npt.NDArray[np.bool_]:
+def within(points: npt.NDArray[np.floating], box: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     """Tell which points (Nx2, (x, y)) lie in a box whose right and lower sides are outside."""
     x, y = points.T
     inside: npt.NDArray[np.bool_] = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from napari_sam_amg.engine.grid import depths
 
 if TYPE_CHECKING:
+    import torch
+
     from napari_sam_amg.engine.encoder import Features
 
 _COVERED = 0.5
@@ -45,16 +47,26 @@ def object_points(
     ndarray, float32, Nx2
         (x, y) in crop pixels, row by row of cells.
     """
-    if features.objects is None:
-        raise TypeError("the model has no object head")
-    foreground, centre = features.objects.float().cpu().numpy()
+    foreground, centre = _maps(features).float().cpu().numpy()
     row, column = np.nonzero(centre_cells(foreground, centre, threshold))
-    height, width = features.frame
-    x = (column + 0.5) * (width / centre.shape[1])
-    y = (row + 0.5) * (height / centre.shape[0])
+    width, height = cell_size(features)
+    x, y = (column + 0.5) * width, (row + 0.5) * height
     points = np.stack([x, y], axis=1).astype(np.float32)
     kept: npt.NDArray[np.float32] = points[(points < np.array([size[1], size[0]])).all(axis=1)]
     return kept
+
+
+def cell_size(features: Features) -> tuple[float, float]:
+    """Return the width and height of a cell in pixels of the crop: what a place is known to."""
+    rows, columns = _maps(features).shape[-2:]
+    height, width = features.frame
+    return width / columns, height / rows
+
+
+def _maps(features: Features) -> torch.Tensor:
+    if features.objects is None:
+        raise TypeError("the model has no object head")
+    return features.objects
 
 
 def centre_cells(foreground: Logits, centre: Logits, threshold: float) -> npt.NDArray[np.bool_]:

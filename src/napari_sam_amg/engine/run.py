@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_sam_amg.engine.chunks import Chunk, packed, tidied, together
 from napari_sam_amg.engine.grid import Crop, crops, layer_grids, points_in, within
-from napari_sam_amg.engine.objects import object_points
+from napari_sam_amg.engine.objects import cell_size, object_points
 from napari_sam_amg.engine.scoring import Cut, Scorer
 from napari_sam_amg.engine.tiles import Tile, tile_rows
 from napari_sam_amg.engine.tiling import Tiling
@@ -147,8 +147,7 @@ class Run:
             self._provenance["region"] = region.provenance()
         elif tiling is not None:
             tiles = [tile for row in tile_rows(self._shape, tiling) for tile in row]
-            self._crops = [tile.crop for tile in tiles]
-            self._points = [tile.points for tile in tiles]
+            self._crops, self._points = [t.crop for t in tiles], [t.points for t in tiles]
         else:
             self._crops, skipped = crops(self._shape, self._parameters)
             grids = layer_grids(self._parameters)
@@ -163,8 +162,7 @@ class Run:
         """Work through the image; yields the name of each finished stage."""
         batch = self._parameters.points_per_batch
         for index, (crop, points) in enumerate(zip(self._crops, self._points, strict=True)):
-            x0, y0, x1, y1 = crop.box
-            left, top = self._origin
+            (x0, y0, x1, y1), (left, top) = crop.box, self._origin
             pixels = self._rgb[y0 - top : y1 - top, x0 - left : x1 - left]
             features = calls.encode(pixels, crop.frame)
             decoder = calls.decoder(features)
@@ -203,7 +201,9 @@ class Run:
         """Return where the model sees objects that are this crop's to find."""
         points = object_points(features, crop.size, self._parameters.object_score_thresh)
         places = points + np.array(crop.box[:2])
-        wanted = within(places, crop.core or crop.box)
+        # To a cell: what lies at a seam could be the other tile's for both. NMS sees to the rest.
+        (x0, y0, x1, y1), (w, h) = crop.core or crop.box, cell_size(features)
+        wanted = within(places, (x0 - w, y0 - h, x1 + w, y1 + h))
         if self._region is not None:
             wanted &= self._region.holds(places)
         return points[wanted]
