@@ -3,6 +3,7 @@
     python benchmarks/linking.py scenes DATA/train             # tables of docs/linking.md
     python benchmarks/linking.py scenes DATA/train --tune      # other seeds, other nuclei
     python benchmarks/linking.py scenes DATA/train --model     # nuclei-nano finds the nuclei
+    python benchmarks/linking.py volumes DATA/train            # slices and time points
     python benchmarks/linking.py speed                         # 30 slices of 1,000 masks
 
 DATA is laid out like BBBC038. Scenes and what is wrong in them: `linking_scenes.py`; scores:
@@ -19,6 +20,7 @@ import numpy as np
 
 from linking_scenes import Scene, nuclei, series, stack
 from linking_scores import Linked, chain, painted, score, summary, true_ids
+from linking_volumes import as_true, chained, ours, score_volumes, volumes
 from napari_sam_amg import (
     AutomaticMaskGenerator,
     Masks,
@@ -86,12 +88,35 @@ def scenes(arguments: argparse.Namespace) -> None:
             for name, way in ways(kind).items():
                 result = way(frames)
                 rows.setdefault(name, []).append(score(result, scene.truth, true, scene.divisions))
-        print(f"\n{kind}: {arguments.seeds} scenes, {summary(rows[name])['objects']} objects\n")
-        heads = [head for head in summary(rows[name]) if head != "objects"]
-        print(f"| way | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
-        for name, found in rows.items():
-            figures = summary(found)
-            print(f"| {name} | {' | '.join(figures[head] for head in heads)} |", flush=True)
+        table(kind, rows)
+
+
+def table(kind: str, rows: dict[str, list[dict[str, float]]]) -> None:
+    """Print the figures of all ways."""
+    figures = {name: summary(found) for name, found in rows.items()}
+    first = next(iter(figures.values()))
+    print(f"\n{kind}: {len(next(iter(rows.values())))} scenes, {first['objects']} objects\n")
+    heads = [head for head in first if head != "objects"]
+    print(f"| way | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
+    for name, one in figures.items():
+        print(f"| {name} | {' | '.join(one[head] for head in heads)} |", flush=True)
+
+
+def through_time(arguments: argparse.Namespace) -> None:
+    """Print a table for volumes through time."""
+    library = nuclei(arguments.data, held_out=not arguments.tune)
+    first = 0 if arguments.tune else 100
+    for kind, drift in {"z and t, still stage": 0, "z and t, moving stage": 12}.items():
+        rows: dict[str, list[dict[str, float]]] = {}
+        for seed in range(first, first + arguments.seeds):
+            made = volumes(library, seed, cells=70, drift=drift, frames=10, slices=8)
+            rows.setdefault("true links", []).append(score_volumes(as_true(made), made))
+            for threshold in THRESHOLDS:
+                found = score_volumes(chained(made.detections, threshold), made)
+                rows.setdefault(f"chain, IoU {threshold}", []).append(found)
+            found = score_volumes(ours(made.detections), made)
+            rows.setdefault("link_and_track", []).append(found)
+        table(kind, rows)
 
 
 def speed(arguments: argparse.Namespace) -> None:
@@ -137,6 +162,11 @@ def main() -> None:
     job.add_argument("--model", action="store_true", help="find nuclei in images of the scenes")
     job.add_argument("--only", help="only kinds of scenes whose name has this in it")
     job.set_defaults(run=scenes)
+    job = jobs.add_parser("volumes")
+    job.add_argument("data", type=Path)
+    job.add_argument("--seeds", type=int, default=4)
+    job.add_argument("--tune", action="store_true", help="seeds and nuclei that are not reported")
+    job.set_defaults(run=through_time)
     job = jobs.add_parser("speed")
     job.add_argument("--slices", type=int, default=30)
     job.add_argument("--masks", type=int, default=1000)

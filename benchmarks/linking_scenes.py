@@ -18,6 +18,7 @@ from scipy import ndimage
 from napari_sam_amg import Masks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SIDE = 256
@@ -189,6 +190,22 @@ def series(
     `drift` is how far the stage moves between two time points at most, in pixels, along each axis.
     """
     rng = np.random.default_rng([seed, 2])
+    canvas = Canvas(frames, SIDE)
+    divisions: dict[int, tuple[int, int]] = {}
+    for frame, cell, centre, scale in moving(library, rng, divisions, cells, drift, frames):
+        canvas.draw(frame, centre, cell.nucleus.drawn(scale, cell.angle), cell.label)
+    return scene(canvas.labels, canvas.light, rng, divisions)
+
+
+def moving(
+    library: list[Nucleus],
+    rng: np.random.Generator,
+    divisions: dict[int, tuple[int, int]],
+    cells: int,
+    drift: float,
+    frames: int,
+) -> Iterator[tuple[int, _Cell, np.ndarray, float]]:
+    """Yield time point, nucleus, centre in the view and scale; `divisions` is filled meanwhile."""
     margin = 80
     size = SIDE + 2 * margin
     number = round(cells * (size / SIDE) ** 2)
@@ -203,17 +220,13 @@ def series(
     for _ in range(40):
         _push_apart(living)
     last = number
-    canvas = Canvas(frames, SIDE)
     stage = np.zeros(2)
-    divisions = {}
     for frame in range(frames):
         if frame:
             stage = stage + rng.uniform(-drift, drift, 2)
             last = _move(living, rng, divisions, last)
         for cell in living:
-            drawn = cell.nucleus.drawn(_scale(cell), cell.angle)
-            canvas.draw(frame, cell.place - margin - stage, drawn, cell.label)
-    return scene(canvas.labels, canvas.light, rng, divisions)
+            yield frame, cell, cell.place - margin - stage, _scale(cell)
 
 
 def _scale(cell: _Cell) -> float:
@@ -266,19 +279,26 @@ def scene(
     divisions: dict[int, tuple[int, int]] | None = None,
 ) -> Scene:
     """Return what is there, numbered from 1, with images and detections."""
+    truth, kept = numbered(labels, divisions or {})
+    images = ndimage.gaussian_filter(20 + 180 * light, (0, 1, 1))
+    images = (images + rng.normal(0, 4, images.shape)).clip(0, 255).astype(np.uint8)
+    return Scene(truth, [detected(plane, rng) for plane in truth], images, kept)
+
+
+def numbered(
+    labels: np.ndarray, divisions: dict[int, tuple[int, int]]
+) -> tuple[np.ndarray, dict[int, tuple[int, int]]]:
+    """Give labels numbers from 1, and keep the divisions of which all three are there."""
     ids = np.unique(labels)
     ids = ids[ids > 0]
     new = np.zeros(labels.max() + 1, dtype=np.int32)
     new[ids] = np.arange(1, len(ids) + 1)
-    truth = new[labels]
     kept = {
         int(new[mother]): (int(new[one]), int(new[other]))
-        for mother, (one, other) in (divisions or {}).items()
+        for mother, (one, other) in divisions.items()
         if {mother, one, other} <= set(ids.tolist())
     }
-    images = ndimage.gaussian_filter(20 + 180 * light, (0, 1, 1))
-    images = (images + rng.normal(0, 4, images.shape)).clip(0, 255).astype(np.uint8)
-    return Scene(truth, [detected(plane, rng) for plane in truth], images, kept)
+    return new[labels], kept
 
 
 def detected(
