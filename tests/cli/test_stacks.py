@@ -506,3 +506,28 @@ def test_memory_of_labels_is_that_of_a_few_planes(tmp_path: Path, generator: Any
         tracemalloc.stop()
     labels = 2 * data[0].size
     assert peak < 8 * labels < data.size * 2
+
+
+def test_all_images_of_an_ome_tiff_that_holds_several(tmp_path: Path, generator: Any) -> None:
+    first, second = spots((2,)), spots((1, 3))[0][2]
+    (tmp_path / "in").mkdir()
+    with tifffile.TiffWriter(tmp_path / "in" / "a.ome.tif", ome=True) as writer:
+        for data, axes, size in ((first, "ZYX", 0.5), (second, "YX", 0.25)):
+            metadata = {"axes": axes, "PhysicalSizeX": size, "PhysicalSizeY": size}
+            writer.write(data, photometric="minisblack", metadata=metadata)
+    assert main(command(tmp_path, "--format", "labels")) == 0
+    found = {path.name: tifffile.imread(path) for path in (tmp_path / "out").glob("*.tif")}
+    assert found.keys() == {"a.ome_s0.tif", "a.ome_s1.tif"}
+    np.testing.assert_array_equal(found["a.ome_s0.tif"], np.stack([labelled(p) for p in first]))
+    np.testing.assert_array_equal(found["a.ome_s1.tif"], labelled(second))
+    with tifffile.TiffFile(tmp_path / "out" / "a.ome_s1.tif") as tiff:
+        pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert pixels["PhysicalSizeX"] == 0.25
+    # Planes of each have names of their own, and what is there is skipped.
+    assert main(command(tmp_path, "--format", "rle")) == 0
+    names = {path.name for path in (tmp_path / "out").glob("*.json")}
+    assert {"a.ome_s0_z000.json", "a.ome_s0_z001.json", "a.ome_s1.json"} <= names
+    generator.seen.clear()
+    (tmp_path / "out" / "a.ome_s1.tif").unlink()
+    assert main(command(tmp_path, "--format", "labels", "--skip-existing")) == 0
+    assert generator.seen == ["a.ome_s1.tif"]

@@ -12,6 +12,7 @@ import tifffile
 import zarr
 from PIL import Image
 
+from napari_sam_amg.distributed.planes import RemotePlane
 from napari_sam_amg.errors import ImageError, ParameterError
 from napari_sam_amg.formats import read_image
 from napari_sam_amg.sources import open_source
@@ -389,6 +390,53 @@ def test_a_file_of_several_images(tmp_path: Path) -> None:
         writer.write(BYTES[0, :5], photometric="minisblack")
     with pytest.raises(ImageError, match="more than one image: 4 pages"):
         open_source(tmp_path / "x.tif")
+
+
+SEVERAL: dict[str, tuple[np.ndarray, str, dict[str, Any]]] = {
+    "stack": (STACK, "TZCYX", {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, **NAMES}),
+    "page": (BYTES[0], "YX", {"PhysicalSizeX": 2.0, "PhysicalSizeY": 3.0}),
+    "colour": (COLOUR, "ZYXS", {}),
+}
+
+
+def write_several(path: Path, **words: Any) -> None:
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for data, axes, metadata in SEVERAL.values():
+            light = "rgb" if axes.endswith("S") else "minisblack"
+            writer.write(data, photometric=light, metadata={"axes": axes, **metadata}, **words)
+
+
+@pytest.mark.parametrize("words", [{}, {"tile": (16, 16), "compression": "zlib"}])
+def test_images_of_an_ome_tiff_that_holds_several(words: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.ome.tif"
+    write_several(path, **words)
+    with pytest.raises(ImageError, match=r"holds more than one image.*choose one with image="):
+        open_source(path)
+    with pytest.raises(ImageError, match="holds 3 images, counted from 0: there is no 3"):
+        open_source(path, image=3)
+    for number, (data, axes, metadata) in enumerate(SEVERAL.values()):
+        with open_source(path, image=number) as source:
+            assert (source.image, source.images) == (number, 3)
+            assert (source.axes, source.shape) == (axes, data.shape)
+            sizes = {a: metadata[f"PhysicalSize{a}"] for a in "XY" if metadata}
+            assert source.pixel_size == sizes
+            np.testing.assert_array_equal(np.asarray(source.data), data)
+            check_planes(source, data, axes)
+            # Another process finds the same image.
+            plane = next(source.planes(channel=0 if "C" in axes else None))
+            there = RemotePlane.of(plane, axes=None, max_pixels=1000)
+            np.testing.assert_array_equal(there.read(), plane.read())
+    assert open_source(path, image=0).channel_names == ("a", "b", "c", "d")
+
+
+def test_the_number_of_the_only_image(tmp_path: Path, ngff: Any) -> None:
+    """Files of one image take a number, so that nobody need know beforehand."""
+    tifffile.imwrite(tmp_path / "x.tif", BYTES, photometric="minisblack", metadata={"axes": "ZYX"})
+    ngff(tmp_path / "z", BYTES, "ZYX")
+    Image.fromarray(BYTES[0]).save(tmp_path / "x.png")
+    for name in "x.tif", "z", "x.png":
+        source = open_source(tmp_path / name, image=0)
+        assert (source.image, source.images) == (0, 1)
 
 
 def test_levels_of_a_tiff(tmp_path: Path) -> None:

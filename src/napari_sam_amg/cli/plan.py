@@ -88,22 +88,32 @@ def plan_images(
         if owner is not None:
             passed_over(source.path, owner)
             continue
-        image = _planned(source, options)
-        images.append(image)
-        if image.opened is not None:
-            for path in image.opened.files[1:]:
-                owners.setdefault(os.path.abspath(path), source.path)
+        for image in _planned(source, options):
+            images.append(image)
+            if image.opened is not None:
+                for path in image.opened.files[1:]:
+                    owners.setdefault(os.path.abspath(path), source.path)
     return images
 
 
-def _planned(source: Source, options: Options) -> Image:
+def _planned(source: Source, options: Options) -> Iterator[Image]:
+    """Yield the image of a file, or all of an OME-TIFF that holds several."""
+    first = _opened(source, options, 0)
+    if first.opened is None or first.opened.images == 1:
+        yield first
+        return
+    for number in range(first.opened.images):
+        yield _opened(source.plane(f"_s{number}", {"image": number}), options, number)
+
+
+def _opened(source: Source, options: Options, number: int) -> Image:
     from napari_sam_amg.sources import open_source
 
     limit = MAX_PIXELS if options.max_pixels is None else options.max_pixels
     if options.output_format == "large" and options.max_pixels is None:
         limit = MAX_PIXELS_IN_PARTS
     try:
-        opened = open_source(source.path, axes=options.axes, max_pixels=limit)
+        opened = open_source(source.path, axes=options.axes, max_pixels=limit, image=number)
         planes = tuple(opened.planes(channel=options.channel, z=options.z, t=options.t))
     except Exception as error:
         # The others are done all the same.

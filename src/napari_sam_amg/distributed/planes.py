@@ -37,6 +37,8 @@ class RemotePlane:
         Place of the plane along T and Z.
     channel : int or slice or None
         What is read along C.
+    image : int or None
+        Which one, of a file that holds several.
     """
 
     path: str
@@ -45,13 +47,15 @@ class RemotePlane:
     form: tuple[str, tuple[int, ...], str]
     index: dict[str, int] = field(default_factory=dict)
     channel: int | slice | None = None
+    image: int | None = None
 
     @classmethod
     def of(cls, plane: Plane, *, axes: str | None, max_pixels: int) -> RemotePlane:
         """Describe a plane of an open file; `axes` and `max_pixels` as it was opened with."""
         source = plane.source
         path = os.path.abspath(source.path)
-        return cls(path, axes, max_pixels, _form(source), plane.index, plane.channel)
+        image = source.image if source.images > 1 else None
+        return cls(path, axes, max_pixels, _form(source), plane.index, plane.channel, image)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[ImageSource]:
@@ -62,7 +66,9 @@ class RemotePlane:
         ImageError
             If it cannot be opened, or is another one here.
         """
-        with open_source(self.path, axes=self.axes, max_pixels=self.max_pixels) as source:
+        with open_source(
+            self.path, axes=self.axes, max_pixels=self.max_pixels, image=self.image
+        ) as source:
             if _form(source) != self.form:
                 raise ImageError(
                     f"{self.path} is another file than where the run was started: its axes, shape "

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def open_source(
-    path: AnyPath, *, axes: str | None = None, max_pixels: int = MAX_PIXELS
+    path: AnyPath,
+    *,
+    axes: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    image: int | None = None,
 ) -> ImageSource:
     """Open an image of any number of planes; its pixels are read when they are asked for.
 
@@ -35,6 +39,9 @@ def open_source(
         wrong ones. Images of a single plane take no notice of it.
     max_pixels : int
         Most pixels of a plane; larger ones are refused before memory is taken.
+    image : int, optional
+        Which one, of an OME-TIFF that holds several; `ImageSource.images` says how many. By
+        default the file must hold one.
 
     Returns
     -------
@@ -57,7 +64,7 @@ def open_source(
     if form is None:
         from napari_sam_amg.sources.tiff_source import open_tiff_source
 
-        return open_tiff_source(place, axes=given, max_pixels=max_pixels)
+        return open_tiff_source(place, axes=given, max_pixels=max_pixels, image=image)
     shape, dtype = form
     return ImageSource(
         path=place,

@@ -101,6 +101,8 @@ class Plane:
 class ImageSource:
     """An image of any number of planes; nothing but its description is in memory.
 
+    A context manager: files that were opened to read planes are closed at its end.
+
     Attributes
     ----------
     path : Path
@@ -121,10 +123,8 @@ class ImageSource:
         All files that the image consists of.
     reader : Reader
         Gives the pixels.
-
-    Notes
-    -----
-    A context manager: files that were opened to read planes are closed at its end.
+    image, images : int
+        Which one it is of how many in the file, counted from 0.
     """
 
     path: Path
@@ -136,6 +136,8 @@ class ImageSource:
     time_step: float | None = None
     channel_names: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    image: int = 0
+    images: int = 1
 
     @property
     def data(self) -> Any:

@@ -32,8 +32,8 @@ class Description:
     channel_names: tuple[str, ...] = ()
 
 
-def describe(tiff: tifffile.TiffFile, channels: int) -> Description:
-    """Return what an open file says of its first image.
+def describe(tiff: tifffile.TiffFile, channels: int, image: int = 0) -> Description:
+    """Return what an open file says of an image.
 
     A resolution in dots per inch is not among it: programs write 72 or 96 whatever the
     image is.
@@ -43,9 +43,11 @@ def describe(tiff: tifffile.TiffFile, channels: int) -> Description:
     tiff : tifffile.TiffFile
     channels : int
         How many names of channels are wanted.
+    image : int
+        Which one, where it describes several.
     """
     if tiff.is_ome:
-        return _ome(str(tiff.ome_metadata), channels)
+        return _ome(str(tiff.ome_metadata), channels, image)
     if tiff.is_imagej:
         return _imagej(tiff)
     return Description()
@@ -58,12 +60,12 @@ def unique(names: list[str]) -> tuple[str, ...]:
     )
 
 
-def _ome(text: str, channels: int) -> Description:
+def _ome(text: str, channels: int, number: int) -> Description:
     import tifffile
 
     try:
-        image = _first(tifffile.xml2dict(text)["OME"]["Image"])
-        pixels = _first(image["Pixels"])
+        image = _one(tifffile.xml2dict(text)["OME"]["Image"], number)
+        pixels = _one(image["Pixels"])
     except Exception:  # noqa: BLE001 - XML from anywhere: the pixels are readable without it
         return Description()
     sizes = {
@@ -86,8 +88,8 @@ def _ome(text: str, channels: int) -> Description:
     )
 
 
-def _first(value: Any) -> dict[str, Any]:
-    one = value[0] if isinstance(value, list) else value
+def _one(value: Any, number: int = 0) -> dict[str, Any]:
+    one = value[number] if isinstance(value, list) else value
     if not isinstance(one, dict):
         raise ValueError("no element of OME-XML")
     return one

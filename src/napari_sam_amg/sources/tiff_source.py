@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +16,10 @@ from napari_sam_amg.sources.lazy import LazyPlanes
 from napari_sam_amg.sources.rows import mapped_rows, rows_of_page
 from napari_sam_amg.sources.source import ImageSource
 from napari_sam_amg.sources.tiff_metadata import describe
+from napari_sam_amg.sources.tiff_series import chosen, files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
     import tifffile
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
     from napari_sam_amg.sources.rows import Rows
 
 
-def open_tiff_source(path: Path, *, axes: str | None, max_pixels: int) -> ImageSource:
+def open_tiff_source(
+    path: Path, *, axes: str | None, max_pixels: int, image: int | None = None
+) -> ImageSource:
     """Open a TIFF file.
 
     Parameters
@@ -38,6 +39,8 @@ def open_tiff_source(path: Path, *, axes: str | None, max_pixels: int) -> ImageS
         By the user, checked.
     max_pixels : int
         Most pixels of a plane.
+    image : int, optional
+        Which one, of an OME-TIFF that holds several.
 
     Raises
     ------
@@ -46,9 +49,7 @@ def open_tiff_source(path: Path, *, axes: str | None, max_pixels: int) -> ImageS
         have no named axes.
     """
     with open_tiff(path) as tiff:
-        series = tiff.series
-        first = series[0]
-        _check_one_image(path, series)
+        first = chosen(path, tiff, image)
         # Planar colour lies in front of the rows; it is read behind the columns.
         order = [*(n for n, a in enumerate(first.axes) if a != "S")]
         order += [n for n, a in enumerate(first.axes) if a == "S"]
@@ -61,30 +62,27 @@ def open_tiff_source(path: Path, *, axes: str | None, max_pixels: int) -> ImageS
         shape = (*(front[n] for n in kept), *plane)
         letters = "".join(names[n] for n in kept) + ("YXS" if len(plane) == 3 else "YX")
         channels = shape[letters.index("C")] if "C" in letters else 0
-        found = describe(tiff, channels if names == found_axes else 0)
+        found = describe(tiff, channels if names == found_axes else 0, image or 0)
         return ImageSource(
             path=path,
             axes=letters,
             shape=shape,
             dtype=dtype,
-            reader=_TiffReader(path, shape, front, plane, dtype, max_pixels),
+            reader=_TiffReader(
+                path,
+                shape,
+                front,
+                plane,
+                dtype,
+                max_pixels,
+                image if len(tiff.series) > 1 else None,
+            ),
             pixel_size={a: size for a, size in found.pixel_size.items() if a in letters},
             time_step=found.time_step if "T" in letters else None,
             channel_names=found.channel_names or tuple(str(n) for n in range(channels)),
-            files=_files(path, first),
-        )
-
-
-def _check_one_image(path: Path, series: Sequence[tifffile.TiffPageSeries]) -> None:
-    found = series[0]
-    if not {"Y", "X"} <= set(found.axes):
-        raise ImageError(f"{path} is damaged or cut short: no TIFF page is found")
-    if len(series) > 1:
-        pages = sum(len(one.pages) for one in series)
-        shown = " and ".join(f"{one.shape} ({one.axes})" for one in series[:2])
-        raise ImageError(
-            f"{path} holds more than one image: {pages} pages, found {shown}"
-            f"{' ...' if len(series) > 2 else ''}; save each as a file of its own"
+            files=files_of(path, first),
+            image=image or 0,
+            images=len(tiff.series) if tiff.is_ome else 1,
         )
 
 
@@ -113,15 +111,6 @@ def _form(
     return front, plane if "S" not in sides else (*plane, int(sides["S"])), dtype
 
 
-def _files(path: Path, series: tifffile.TiffPageSeries) -> tuple[Path, ...]:
-    """Return the files of a set that an OME-TIFF may be spread over, that of `path` first."""
-    if not series.is_multifile:
-        return (path,)
-    found = {str(page.parent.filehandle.path) for page in series.pages if page is not None}
-    others = {Path(os.path.abspath(name)) for name in found} - {Path(os.path.abspath(path))}
-    return (path, *sorted(others))
-
-
 class _TiffReader:
     """Reads planes of a file, which is open from the first plane on until `close`."""
 
@@ -133,8 +122,9 @@ class _TiffReader:
         plane: tuple[int, ...],
         dtype: np.dtype[Any],
         max_pixels: int,
+        image: int | None,
     ) -> None:
-        self._path = path
+        self._path, self._image, self._alone = path, image or 0, image is None
         self._count = math.prod(front)
         self._shape = shape
         self._plane = plane
@@ -144,7 +134,7 @@ class _TiffReader:
 
     def data(self) -> LazyPlanes:
         """Return the image."""
-        if self._count > 1:
+        if self._count > 1 or not self._alone:
             return self._level(0, self._shape, self._plane)
         # One plane is read with all that is known of single images.
         return LazyPlanes(
@@ -157,7 +147,7 @@ class _TiffReader:
     def levels(self) -> list[LazyPlanes]:
         """Return the image and the smaller ones that the file has besides."""
         found = [self.data()]
-        for number, level in enumerate(self._opened().series[0].levels[1:], start=1):
+        for number, level in enumerate(self._series().levels[1:], start=1):
             page = level.keyframe
             sides = dict(zip(page.axes, page.shape, strict=True))
             plane = (int(sides["Y"]), int(sides["X"]), *self._plane[2:])
@@ -171,8 +161,8 @@ class _TiffReader:
         tiff = self._opened()
         front = self._shape[: len(self._shape) - len(self._plane)]
         at = int(np.ravel_multi_index(place, front)) if front else 0
-        if len(tiff.series[0].pages) == self._count:
-            page = self._listed(tiff, at)
+        if len(self._series().pages) == self._count:
+            page = self._listed(at)
             return rows_of_page(self._path, page, self._dtype) if page.parent is tiff else None
         offset, page = self._behind(tiff, at)
         return mapped_rows(self._path, page, offset, self._dtype)
@@ -205,8 +195,8 @@ class _TiffReader:
 
     def _page(self, level: int, at: int) -> npt.NDArray[Any]:
         tiff = self._opened()
-        if len(tiff.series[0].levels[level].pages) == self._count:
-            return read_page(self._path, self._listed(tiff, at, level))
+        if len(self._series().levels[level].pages) == self._count:
+            return read_page(self._path, self._listed(at, level))
         offset, page = self._behind(tiff, at)
         tiff.filehandle.seek(offset)
         stored = self._dtype.newbyteorder(tiff.byteorder)
@@ -214,9 +204,12 @@ class _TiffReader:
         pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
-    def _listed(self, tiff: tifffile.TiffFile, at: int, level: int = 0) -> Any:
+    def _series(self) -> tifffile.TiffPageSeries:
+        return self._opened().series[self._image]
+
+    def _listed(self, at: int, level: int = 0) -> Any:
         """Return the page of a plane."""
-        page = tiff.series[0].levels[level].pages[at]
+        page = self._series().levels[level].pages[at]
         if page is None:
             raise ImageError(
                 f"{self._path}: plane {at} is not in the file, which says that it has "
@@ -230,7 +223,7 @@ class _TiffReader:
 
         ImageJ writes one page and the pixels of all planes behind it.
         """
-        series = tiff.series[0]
+        series = self._series()
         page = series.keyframe
         size = int(page.nbytes)
         offset = None if series.dataoffset is None else int(series.dataoffset) + at * size
