@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from napari_sam_amg import AutomaticMaskGenerator
-from napari_sam_amg.engine.encoder import FeatureCache, Features
+from napari_sam_amg.engine.encoder import Features, encode, encode_together
+from napari_sam_amg.engine.features import FeatureCache, crops_at_once
 from napari_sam_amg.engine.guard import undisturbed
 from napari_sam_amg.errors import Cancelled, DeviceError, ParameterError
 
@@ -142,15 +143,85 @@ def test_a_model_of_another_type_is_refused(dtype):
 
 
 def test_the_cache_is_bounded():
-    def compute(rgb: np.ndarray) -> Features:
-        return Features(torch.zeros(1, 1, 16, 16), [], rgb.shape[:2])  # 1 KiB
-
     cache = FeatureCache(capacity=3 << 10)
-    images = [np.full((4, 4, 3), value, dtype=np.uint8) for value in range(5)]
-    kept = [cache.get(image, None, compute) for image in images]
+    crops = _crops(5)
+    kept = [cache.get(crop, (), _kibibytes) for crop in crops]
     assert cache.nbytes == 3 << 10
-    assert cache.get(images[4], None, compute) is kept[4]
-    assert cache.get(images[0], None, compute) is not kept[0]
+    assert cache.get(crops[4], (), _kibibytes) is kept[4]
+    assert cache.get(crops[0], (), _kibibytes) is not kept[0]
+
+
+def _crops(count: int) -> list:
+    return [(np.full((4, 4, 3), value, dtype=np.uint8), None) for value in range(count)]
+
+
+def _kibibytes(crops) -> list[Features]:
+    return [Features(torch.zeros(1, 1, 16, 16), [], rgb.shape[:2]) for rgb, _ in crops]
+
+
+@pytest.mark.parametrize("capacity", [0, 3 << 10, 1 << 20])
+def test_what_follows_is_computed_with_it_and_kept_until_it_is_asked_for(capacity):
+    calls = []
+
+    def compute(crops):
+        calls.append([int(rgb[0, 0, 0]) for rgb, _ in crops])
+        return _kibibytes(crops)
+
+    cache = FeatureCache(capacity)
+    crops = _crops(8)
+    crops[5] = crops[2]  # as two tiles of a black image
+    for number, crop in enumerate(crops):
+        cache.get(crop, iter(crops[number + 1 :]), compute, at_once=4)
+    assert calls == [[0, 1, 2, 3], [4, 6, 7]]
+
+
+@torch.no_grad()
+def test_crops_that_are_encoded_at_once_are_those_that_are_encoded_alone(nano, sample_images):
+    scene_rgb = np.stack([sample_images[0][:300, :420]] * 3, axis=-1)
+    crops = [(scene_rgb[:200, :300], None), (scene_rgb[50:250, 20:220], (240, 240))]
+    crops.append((scene_rgb[::-1], None))
+    together = encode_together(nano, crops, "stretch")
+    for (rgb, frame), found in zip(crops, together, strict=True):
+        alone = encode(nano, rgb, "stretch", frame)
+        assert found.frame == alone.frame
+        for a, b in zip(
+            [found.embedding, *found.high_res, found.objects],
+            [alone.embedding, *alone.high_res, alone.objects],
+            strict=True,
+        ):
+            assert a.shape == b.shape
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+        # No memory of the others is held.
+        assert found.embedding.untyped_storage().nbytes() == found.embedding.nbytes
+
+
+@pytest.mark.parametrize("memory", ["enough", "too little"])
+def test_an_accelerator_encodes_crops_together(small, image, monkeypatch, caplog, memory) -> None:
+    """On a CPU that is made to do so; the masks are those that it finds otherwise."""
+    generator = AutomaticMaskGenerator(small, **FEW, crop_n_layers=1)
+    expected = generator.segment(image)
+    counts, original = [], encode_together
+
+    def counted(model, crops, resizing):
+        counts.append(len(crops))
+        if memory == "too little" and len(crops) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(model, crops, resizing)
+
+    monkeypatch.setattr("napari_sam_amg.engine.generator.encode_together", counted)
+    generator._at_once = 3
+    generator.clear_cache()
+    found = generator.segment(image)
+    assert counts == ([3, 2] if memory == "enough" else [3, 1, 1, 1, 1, 1])
+    assert ("one crop at a time" in caplog.text) is (memory == "too little")
+    assert len(found) == len(expected) > 3
+    np.testing.assert_allclose(found.predicted_iou, expected.predicted_iou, atol=1e-4)
+    np.testing.assert_allclose(found.areas, expected.areas, rtol=0.02, atol=2)
+
+
+def test_how_many_crops_go_together() -> None:
+    assert [crops_at_once(size, "cuda") for size in (512, 1024, 4096)] == [16, 4, 1]
+    assert crops_at_once(512, "cpu") == 1
 
 
 def test_a_run_stops_between_blocks_of_the_encoder(small, image, undisturbed_rows):

@@ -245,7 +245,7 @@ def test_memory_of_a_run_goes_with_the_tile(small, monkeypatch):
     monkeypatch.setattr(
         AutomaticMaskGenerator,
         "_encode",
-        lambda self, rgb, *a: (seen.append(rgb.shape[:2]), encode(self, rgb, *a))[1],
+        lambda self, crop, *a: (seen.append(crop[0].shape[:2]), encode(self, crop, *a))[1],
     )
     image = np.zeros((70, 1500), dtype=np.uint8)
     image[20:40, 700:720] = 200

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +15,7 @@ from torch.nn import functional as F
 from napari_sam_amg.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sam2.modeling.sam2_base import SAM2Base
 
@@ -111,17 +109,40 @@ def encode(
     frame: tuple[int, int] | None = None,
 ) -> Features:
     """Run the image encoder on one crop (uint8, HxWx3); `frame` as for `model_input`."""
-    tensor, frame = model_input(rgb, model.image_size, resizing, frame)
+    return encode_together(model, [(rgb, frame)], resizing)[0]
+
+
+def encode_together(
+    model: SAM2Base,
+    crops: Sequence[tuple[npt.NDArray[np.uint8], tuple[int, int] | None]],
+    resizing: Literal["stretch", "pad"],
+) -> list[Features]:
+    """Run the image encoder on several crops at once, each with its frame; as `encode`."""
+    inputs = [model_input(rgb, model.image_size, resizing, frame) for rgb, frame in crops]
     weight = next(model.parameters())
     seen: list[torch.Tensor] = []
+    tensor = torch.cat([tensor for tensor, _ in inputs])
     with _finest_level(model, seen):
         levels = model.forward_image(tensor.to(weight.device, weight.dtype))["backbone_fpn"]
     levels = levels[-model.num_feature_levels :]
     embedding = levels[-1]
     if model.directly_add_no_mem_embed:
         embedding = embedding + model.no_mem_embed.reshape(1, -1, 1, 1)
-    objects = model.object_head(seen[0])[0].float() if seen else None
-    return Features(embedding, list(levels[:-1]), frame, objects)
+    objects = model.object_head(seen[0]).float() if seen else None
+
+    def own(values: torch.Tensor, index: int) -> torch.Tensor:
+        # Not a view: one crop that is kept would keep the memory of all.
+        return values if len(inputs) == 1 else values[index : index + 1].clone()
+
+    return [
+        Features(
+            own(embedding, index),
+            [own(level, index) for level in levels[:-1]],
+            frame,
+            None if objects is None else own(objects, index)[0],
+        )
+        for index, (_, frame) in enumerate(inputs)
+    ]
 
 
 @contextlib.contextmanager
@@ -164,45 +185,3 @@ def stoppable(model: SAM2Base, should_stop: Callable[[], bool] | None) -> Iterat
         for block in model.image_encoder.trunk.blocks:
             hooks.callback(block.register_forward_pre_hook(ask).remove)
         yield
-
-
-class FeatureCache:
-    """The features of the crops used last, bounded in memory.
-
-    Parameters
-    ----------
-    capacity : int
-        Bytes to hold at the most; the entry just added is always held.
-    """
-
-    def __init__(self, capacity: int = 1 << 30) -> None:
-        self._capacity = capacity
-        self._entries: OrderedDict[bytes, Features] = OrderedDict()
-
-    def get(
-        self,
-        rgb: npt.NDArray[np.uint8],
-        frame: tuple[int, int] | None,
-        compute: Callable[[npt.NDArray[np.uint8]], Features],
-    ) -> Features:
-        """Return the features of a crop, computed only if its bytes or its frame are new."""
-        rgb = np.ascontiguousarray(rgb)
-        digest = hashlib.blake2b(repr((rgb.shape, frame)).encode(), digest_size=32)
-        digest.update(rgb.data)
-        key = digest.digest()
-        if key in self._entries:
-            self._entries.move_to_end(key)
-            return self._entries[key]
-        features = self._entries[key] = compute(rgb)
-        while len(self._entries) > 1 and self.nbytes > self._capacity:
-            self._entries.popitem(last=False)
-        return features
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of all entries in bytes."""
-        return sum(entry.nbytes for entry in self._entries.values())
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()

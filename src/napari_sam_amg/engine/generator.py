@@ -16,24 +16,27 @@ from napari_sam_amg.engine.arguments import (
     load,
     usable_precision,
 )
+from napari_sam_amg.engine.calls import ModelCalls
 from napari_sam_amg.engine.decoder import Decoded, Decoder
-from napari_sam_amg.engine.encoder import FeatureCache, Features, encode, stoppable
+from napari_sam_amg.engine.encoder import Features, encode_together, stoppable
+from napari_sam_amg.engine.features import FeatureCache, Framed, crops_at_once
 from napari_sam_amg.engine.fitting import misfit
 from napari_sam_amg.engine.guard import undisturbed
 from napari_sam_amg.engine.provenance import describe
 from napari_sam_amg.engine.region import Region
-from napari_sam_amg.engine.run import ModelCalls, Run, Step
+from napari_sam_amg.engine.run import Run, Step
 from napari_sam_amg.engine.scoring import Cut
 from napari_sam_amg.engine.tiles import Tile, tile_rows, whole
 from napari_sam_amg.engine.tiling import Tiling
 from napari_sam_amg.errors import Cancelled, ParameterError
 from napari_sam_amg.image import ModelInput, prepare_image
 from napari_sam_amg.intensity import Brightness, check_contrast, check_gamma
+from napari_sam_amg.models.memory import is_out_of_memory
 from napari_sam_amg.parameters import AmgParameters
 from napari_sam_amg.sizes import frame_side, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -114,6 +117,7 @@ class AutomaticMaskGenerator:
         self.parameters = resolved(self.info, parameters, self._image_size)
         self._lock = threading.Lock()
         self._cache = FeatureCache()
+        self._at_once = crops_at_once(self._image_size, self.device.type)
 
     def configured(
         self,
@@ -420,7 +424,7 @@ class AutomaticMaskGenerator:
         # Tiles of very large images do not come again: their features would fill the memory.
         cache = self._cache if cached else FeatureCache(0)
         calls = ModelCalls(
-            lambda rgb, frame: self._encode(rgb, frame, should_stop, cache),
+            lambda crop, following: self._encode(crop, following, should_stop, cache),
             lambda features: Decoder(
                 self.model, features, self.parameters, fast=fast, floor=run.floor
             ),
@@ -458,14 +462,24 @@ class AutomaticMaskGenerator:
 
     def _encode(
         self,
-        rgb: npt.NDArray[np.uint8],
-        frame: tuple[int, int] | None,
+        crop: Framed,
+        following: Iterable[Framed],
         should_stop: Callable[[], bool] | None,
         cache: FeatureCache,
     ) -> Features:
+        def compute(crops: Sequence[Framed]) -> list[Features]:
+            return encode_together(self.model, crops, self.info.profile.resize)
+
         with self._lock, stoppable(self.model, should_stop):
-            resizing = self.info.profile.resize
-            return cache.get(rgb, frame, lambda crop: encode(self.model, crop, resizing, frame))
+            if self._at_once > 1:
+                try:
+                    return cache.get(crop, following, compute, self._at_once)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                self._at_once = 1
+                log.warning("out of memory: going on with one crop at a time")
+            return cache.get(crop, (), compute)
 
     def _decode(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,8 +22,9 @@ from napari_sam_amg.masks import MaskTable, Proposals
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from napari_sam_amg.engine.decoder import Decoded, Decoder
+    from napari_sam_amg.engine.calls import ModelCalls
     from napari_sam_amg.engine.encoder import Features
+    from napari_sam_amg.engine.features import Framed
     from napari_sam_amg.engine.region import Region
     from napari_sam_amg.masks import Masks
     from napari_sam_amg.parameters import AmgParameters
@@ -52,26 +54,6 @@ class Step(Generic[Result]):
     stage: str
     result: Result | None
     partial: Callable[[], Result]
-
-
-@dataclass(frozen=True)
-class ModelCalls:
-    """The two ways a run uses the model; each call takes the model's lock.
-
-    Attributes
-    ----------
-    encode : callable
-        (uint8 HxWx3 crop, its frame or None) to `Features`.
-    decoder : callable
-        `Features` to a `Decoder`.
-    decode : callable
-        (`Decoder`, float32 nx2 points in crop pixels, those of the next call or None) to
-        `Decoded`.
-    """
-
-    encode: Callable[[npt.NDArray[np.uint8], tuple[int, int] | None], Features]
-    decoder: Callable[[Features], Decoder]
-    decode: Callable[[Decoder, npt.NDArray[np.float32], npt.NDArray[np.float32] | None], Decoded]
 
 
 class Run:
@@ -162,9 +144,8 @@ class Run:
         """Work through the image; yields the name of each finished stage."""
         batch = self._parameters.points_per_batch
         for index, (crop, points) in enumerate(zip(self._crops, self._points, strict=True)):
-            (x0, y0, x1, y1), (left, top) = crop.box, self._origin
-            pixels = self._rgb[y0 - top : y1 - top, x0 - left : x1 - left]
-            features = calls.encode(pixels, crop.frame)
+            to_come = map(self._framed, itertools.islice(self._crops, index + 1, None))
+            features = calls.encode(self._framed(crop), to_come)
             decoder = calls.decoder(features)
             if self._parameters.prompts == "objects":
                 points = self._seen(features, crop)
@@ -196,6 +177,10 @@ class Run:
                     tile = tidied(self._found[before:], crop, self._seam)
                     self._found = [*self._found[:before], tile]
                 yield "decode"
+
+    def _framed(self, crop: Crop) -> Framed:
+        (x0, y0, x1, y1), (left, top) = crop.box, self._origin
+        return self._rgb[y0 - top : y1 - top, x0 - left : x1 - left], crop.frame
 
     def _seen(self, features: Features, crop: Crop) -> npt.NDArray[np.float32]:
         """Return where the model sees objects that are this crop's to find."""
