@@ -18,15 +18,18 @@ from napari_sam_amg.engine.decoder import Decoded
 from napari_sam_amg.engine.encoder import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a tile's pixels that are darker than what counts as bright."""
 
 
-def pretend_encode(
-    model: Any, rgb: np.ndarray, resizing: str, frame: tuple[int, int] | None = None
-) -> Features:
+def pretend_encode(model: Any, crops: Sequence[Any], resizing: str) -> list[Features]:
+    """Do for several crops, each with its frame, what `_pretend_encode` does."""
+    return [_pretend_encode(model, rgb, frame) for rgb, frame in crops]
+
+
+def _pretend_encode(model: Any, rgb: np.ndarray, frame: tuple[int, int] | None = None) -> Features:
     """Return the grey levels of what the model would see, a quarter of its input wide.
 
     Objects, where the model has a head for them, are its brightest cells.
@@ -46,9 +49,8 @@ def pretend_encode(
 class PretendDecoder:
     """Answers as `napari_sam_amg.engine.decoder.Decoder` does."""
 
-    def __init__(
-        self, model: Any, features: Features, parameters: Any, *, fast: bool, floor: float
-    ) -> None:
+    def __init__(self, model: Any, features: Features, parameters: Any, **_settings: Any) -> None:
+        self.short = False
         self._frame = features.frame
         self._grey = grey = ndimage.gaussian_filter(features.embedding[0, 0].numpy(), 0.7)
         self._regions = []
@@ -89,11 +91,11 @@ class pretending:
     """Within this context generators ask the stand-in instead of their model."""
 
     def __enter__(self) -> None:
-        self._real = engine.encode, engine.Decoder
-        engine.encode, engine.Decoder = pretend_encode, PretendDecoder
+        self._real = engine.encode_together, engine.Decoder
+        engine.encode_together, engine.Decoder = pretend_encode, PretendDecoder
 
     def __exit__(self, *_: object) -> None:
-        engine.encode, engine.Decoder = self._real
+        engine.encode_together, engine.Decoder = self._real
 
 
 def tiles_of(images: list[np.ndarray], seed: int = 0) -> Iterator[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from _linked import same_partition
 from _runs import command, tree
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.cli import main
+from napari_sam_amg.cli.existing import is_result_folder
 from napari_sam_amg.large import LargeResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 LARGE = ("--format", "large", "--tile-size", "200", "--tile-halo", "40")
 TILES = {"tile_size": 200, "tile_halo": 40}
@@ -60,6 +61,7 @@ def test_equals_a_run_in_memory(
     if form == "tiles":
         write_tiff(path, field, tile=(64, 96), compression="zlib")
     elif form == "strips":
+        path = path.with_name("a.ome.tif")
         write_tiff(path, field, rowsperstrip=70, compression="zlib")
     elif form == "in one piece":
         write_tiff(path, field)
@@ -78,12 +80,14 @@ def test_equals_a_run_in_memory(
         write_tiff(path, seen, photometric="rgb", tile=(64, 96), compression="zlib")
     assert main(command(tmp_path, *LARGE, *more)) == 0
     (folder,) = (tmp_path / "out").iterdir()
-    assert path.name.startswith(folder.name)
+    assert folder.name == "a"
     result = LargeResult.open(folder)
     expected = in_memory(seen)
     assert same_partition(np.asarray(result.levels[0]), expected)
     assert len(result) == len(result.table) == expected.max()
     assert result.provenance["source"] == path.name
+    seen_axes = result.provenance["image_plane"]["axes"]
+    assert seen_axes == {"channel": "CYX", "colour": "YXS"}.get(form, "YX")
 
 
 def test_a_stack_has_a_result_for_each_plane_and_one_contrast(
@@ -192,6 +196,57 @@ def test_what_cannot_be_had(
     assert main(command(tmp_path, *LARGE, *flags)) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_one_plane_at_a_time_is_open_while_contrast_is_measured(tmp_path: Path) -> None:
+    from napari_sam_amg.cli.large import _RowsOfAll
+    from napari_sam_amg.sources import open_source
+    from napari_sam_amg.stack_contrast import stack_contrast
+
+    stack = np.random.default_rng(0).integers(0, 4000, (60, 16, 16), dtype=np.uint16)
+    write_tiff(tmp_path / "a.tif", stack, metadata={"axes": "ZYX"})
+    files = Path("/proc/self/fd")
+    with open_source(tmp_path / "a.tif") as source:
+        rows = _RowsOfAll(list(source.planes()), 1000)
+        before, most = len(list(files.glob("*"))), 0
+        read = type(rows).__getitem__
+
+        class Watched(_RowsOfAll):
+            def __getitem__(self, place: Any) -> Any:
+                nonlocal most
+                found = read(self, place)
+                most = max(most, len(list(files.glob("*"))))
+                return found
+
+        rows.__class__ = Watched
+        found = stack_contrast(rows, (10, 90), plane_axes=1)
+    assert found == stack_contrast(stack, (10, 90))
+    assert most <= before + 2
+
+
+def test_pictures_that_can_only_be_decoded_as_a_whole_are_limited(
+    field: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("napari_sam_amg.cli.large.MAX_PIXELS", 100_000)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(field).save(tmp_path / "in" / "a.png")
+    assert main(command(tmp_path, *LARGE)) == 1
+    assert "cannot be read in parts: save it as OME-Zarr" in capsys.readouterr().err
+    assert main(command(tmp_path, *LARGE, "--max-pixels", "200000")) == 0
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, **_: Any) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    for name in "exists", "is_file", "is_dir":
+        monkeypatch.setattr(Path, name, refuse)
+    assert not is_result_folder(tmp_path)
 
 
 def test_layers_of_crops_fail_with_advice(

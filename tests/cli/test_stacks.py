@@ -508,6 +508,30 @@ def test_memory_of_labels_is_that_of_a_few_planes(tmp_path: Path, generator: Any
     assert peak < 8 * labels < data.size * 2
 
 
+def test_an_image_of_several_that_cannot_be_opened_is_named_and_the_others_are_done(
+    tmp_path: Path, generator: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    with tifffile.TiffWriter(tmp_path / "in" / "a.ome.tif", ome=True) as writer:
+        for data, axes in ((spots((2,)), "CYX"), (spots((1, 3))[0][2], "YX")):
+            writer.write(data, photometric="minisblack", metadata={"axes": axes})
+    assert main(command(tmp_path, "--format", "labels")) == 1
+    said = capsys.readouterr().err
+    assert "a.ome.tif (image 0): " in said
+    assert "has 2 channels" in said
+    assert [path.name for path in (tmp_path / "out").glob("*.tif")] == ["a.ome_s1.tif"]
+
+
+def test_images_of_a_set_of_files_are_done_once(tmp_path: Path, generator: Any) -> None:
+    from sources.test_sources import write_set
+
+    (tmp_path / "in").mkdir()
+    write_set(tmp_path / "in")
+    assert main(command(tmp_path, "--format", "labels")) == 0
+    names = {path.name for path in (tmp_path / "out").glob("*.tif")}
+    assert names == {f"a.ome_s{number}.tif" for number in range(3)}
+
+
 def test_all_images_of_an_ome_tiff_that_holds_several(tmp_path: Path, generator: Any) -> None:
     first, second = spots((2,)), spots((1, 3))[0][2]
     (tmp_path / "in").mkdir()

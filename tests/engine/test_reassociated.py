@@ -505,6 +505,7 @@ def test_too_little_memory_to_begin_ahead(monkeypatch, caplog):
 
     monkeypatch.setattr(Transformer, "__call__", second_fails)
     found = [decoder.decode(points[:8], points[8:]), decoder.decode(points[8:])]
+    assert decoder.short
     assert "one chunk of prompts at a time" in caplog.text
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one.logits, other.logits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -12,8 +13,10 @@ from _linked import same_partition
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.errors import ImageError, ParameterError, WriteError
 from napari_sam_amg.large import LargeResult
-from napari_sam_amg.plugin import jobs
+from napari_sam_amg.models.registry import model_info
+from napari_sam_amg.plugin import jobs, seeing
 from napari_sam_amg.plugin.large_run import folder_name
+from napari_sam_amg.plugin.look import Channel, Look
 from napari_sam_amg.plugin.planes import displayed_plane
 from napari_sam_amg.plugin.readers import get_reader
 from napari_sam_amg.plugin.widget import AmgWidget
@@ -167,11 +170,36 @@ def test_what_cannot_be(dock, stack, tmp_path, monkeypatch) -> None:
     with pytest.raises(ParameterError, match="a region is not for very large images"):
         widget.run_large()
     widget.where.value = "whole image"
-    # What is too large for memory is not begun there.
+    # What is not in memory and too large for it is not begun there.
     monkeypatch.setattr(jobs, "MAX_PIXELS", 70_000)
+    assert widget._job(widget.image).plane.shape == (240, 300)
+    lazy = widget.viewer.add_image(da.from_array(stack[1], chunks=100), name="lazy")
+    widget.image_layer.value = lazy
     with pytest.raises(ImageError, match=r"240 x 300 pixels.*use Very large image"):
         widget.run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_read_as_a_whole(stack, monkeypatch) -> None:
+    """Neither for the brightness of a stack, nor for the little picture."""
+
+    class Chunked:
+        shape, dtype, chunks = stack.shape, stack.dtype, (1, 60, 100)
+        most = 0
+
+        def __getitem__(self, place):
+            found = stack[place]
+            Chunked.most = max(Chunked.most, found.size)
+            return found
+
+    profile = model_info("nuclei-nano").profile
+    channel = Channel("a", Chunked(), 2, (0, 1), 1.0)
+    _, contrast, _ = Look("stack", (channel,)).prepared(stack[1], profile)
+    assert contrast == stack_contrast(stack, profile.percentiles)
+    assert Chunked.most == 60 * 300
+    monkeypatch.setattr(seeing, "_MOST_TO_READ", 1000)
+    plane = SimpleNamespace(shape=(240, 300), pixels=Chunked(), computed=None)
+    assert seeing._seen(plane, None, profile).startswith("240 x 300 pixels")
 
 
 def test_files_of_others_stay(dock, wait, qtbot, stack, tmp_path) -> None:
@@ -208,5 +236,12 @@ def test_it_says_that_it_was_computed_before(dock, wait, stack, tmp_path) -> Non
         widget.run_large()
         wait(widget)
         assert len(widget.viewer.layers) == count
+    image, layer = widget.image, widget.viewer.layers[-1]
+    np.testing.assert_allclose(layer.data_to_world((5, 5)), image.data_to_world((5, 5)))
+    image.translate = (11, 12)  # it lies where the image lies now
+    widget.run_large()
+    wait(widget)
+    layer = widget.viewer.layers[-1]
+    np.testing.assert_allclose(layer.data_to_world((5, 5)), image.data_to_world((5, 5)))
     record = json.loads((tmp_path / "slide masks" / "run.json").read_text())
     assert record["masks"] == len(widget.viewer.layers[-1].features) - 1

@@ -9,9 +9,10 @@ import numpy as np
 
 from napari_sam_amg.cli.outputs import targets
 from napari_sam_amg.cli.plan import named
-from napari_sam_amg.cli.segment import Segmenter
+from napari_sam_amg.cli.segment import Segmenter, describe
 from napari_sam_amg.cli.writers import Ledger
 from napari_sam_amg.errors import SamAmgError
+from napari_sam_amg.formats.limits import MAX_PIXELS
 from napari_sam_amg.stack_contrast import shared_contrast
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.cli.plan import Image, Part
     from napari_sam_amg.cli.source import Source
     from napari_sam_amg.large import LargeResult
+    from napari_sam_amg.large.source import Source as Pixels
     from napari_sam_amg.sources import Plane
 
 
@@ -63,10 +65,11 @@ class LargeSegmenter(Segmenter):
             result = None
             for step in steps_large(
                 generator,
-                lazily(plane),
+                lazily(plane, self._most),
                 large_folder(source, self._options),
                 name=source.name,
                 pixel_size=self._sides(plane),
+                about={"image_plane": describe(plane)},
             ):
                 self._report.step(step.done, step.total)
                 result = step.result
@@ -76,8 +79,14 @@ class LargeSegmenter(Segmenter):
                 self._report.note(f"{source.name}: {text}")
             yield FoundLarge(result, part.result)
 
+    @property
+    def _most(self) -> int:
+        """How many pixels may be read at once, where a file does not allow anything else."""
+        return self._options.max_pixels or MAX_PIXELS
+
     def _measured(self, plane: Plane) -> tuple[float, float] | None:
-        stack = _RowsOfAll(list(plane.source.planes(channel=self._options.channel)))
+        planes = list(plane.source.planes(channel=self._options.channel))
+        stack = _RowsOfAll(planes, self._most)
         profile = self._generator.info.profile
         return shared_contrast(stack, profile, plane_axes=len(stack.shape) - 2)
 
@@ -136,16 +145,26 @@ def large_folder(result: Source, options: Options) -> Path:
 class _RowsOfAll:
     """Planes as one stack, of which rows are read."""
 
-    def __init__(self, planes: list[Plane]) -> None:
-        from napari_sam_amg.large.source import Source as Pixels
-        from napari_sam_amg.sources.rows import lazily
-
-        self._planes = [Pixels(lazily(p), str(p.source.path)) for p in planes]
-        first = self._planes[0]
+    def __init__(self, planes: list[Plane], most: int) -> None:
+        self._most = most
+        self._planes = planes
+        self._open: tuple[int, Pixels] | None = None
+        first = self._pixels(0)
         self.dtype = first.dtype
         self.shape = (len(planes), *first.shape)
         self.chunks = ((1,) * len(planes), *first.chunks, first.shape[1:])
 
     def __getitem__(self, place: tuple[slice, ...]) -> NDArray[Any]:
         number, rows = place[:2]
-        return np.asarray(self._planes[number.start][rows])
+        return np.asarray(self._pixels(number.start)[rows])
+
+    def _pixels(self, number: int) -> Pixels:
+        """Return a plane; no other is open or in memory then."""
+        from napari_sam_amg.large.source import Source as Pixels
+        from napari_sam_amg.sources.rows import lazily
+
+        if self._open is None or self._open[0] != number:
+            plane = self._planes[number]
+            self._open = None
+            self._open = number, Pixels(lazily(plane, self._most), str(plane.source.path))
+        return self._open[1]

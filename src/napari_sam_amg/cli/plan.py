@@ -98,11 +98,14 @@ def plan_images(
 
 def _planned(source: Source, options: Options) -> Iterator[Image]:
     """Yield the image of a file, or all of an OME-TIFF that holds several."""
+    from napari_sam_amg.sources.tiff_series import image_count
+
     first = _opened(source, options, 0)
-    if first.opened is None or first.opened.images == 1:
+    count = image_count(source.path) if first.opened is None else first.opened.images
+    if count == 1:
         yield first
         return
-    for number in range(first.opened.images):
+    for number in range(count):
         yield _opened(source.plane(f"_s{number}", {"image": number}), options, number)
 
 

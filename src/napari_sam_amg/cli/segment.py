@@ -87,7 +87,7 @@ class Segmenter:
         for text in (masks.provenance or {}).get("input", {}).get("notes", ()):
             self._report.note(f"{source.name}: {text}")
         if self._image.is_stack or plane.source.length("C") > 1:
-            masks.provenance["plane"] = _describe(plane)
+            masks.provenance["plane"] = describe(plane)
         return Found(self._image.source, part.result, plane, masks, pixels, self._sides(plane))
 
     def _sides(self, plane: Plane) -> tuple[float, float] | None:
@@ -120,7 +120,7 @@ def has_stack_contrast(image: Image, options: Options) -> bool:
     return options.contrast is None and options.brightness != "plane" and image.is_stack
 
 
-def _describe(plane: Plane) -> dict[str, Any]:
+def describe(plane: Plane) -> dict[str, Any]:
     """Return where a plane lies in its image (JSON)."""
     source = plane.source
     found: dict[str, Any] = {"axes": source.axes, "shape": list(source.shape), **plane.index}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_sam_amg.engine.ahead import Ahead
+from napari_sam_amg.engine.by_sam2 import decode_by_sam2
 from napari_sam_amg.engine.decoded import Decoded, filled, joined
 from napari_sam_amg.engine.fitting import misfit
 from napari_sam_amg.engine.prompts_on_image import PromptsOnImage
@@ -54,6 +55,13 @@ class Decoder:
         Matrix products in bfloat16.
     floor : float
         Masks with a predicted IoU of at most this have no logits; 0 keeps all.
+    look_ahead : bool
+        Whether an accelerator may begin with the next prompts.
+
+    Attributes
+    ----------
+    short : bool
+        Whether there was too little memory for that.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Decoder:
         *,
         fast: bool = False,
         floor: float = 0.0,
+        look_ahead: bool = True,
     ) -> None:
         self._model = model
         self._fast = fast
@@ -75,9 +84,10 @@ class Decoder:
         self._shared: PromptsOnImage | None = None
         on_cpu = features.embedding.device.type == "cpu"
         self._most = _CPU_GROUP if on_cpu else parameters.points_per_batch
+        self.short = False
         # On a CPU nothing is begun that is not done at once.
         ahead = self._shares and not on_cpu and not parameters.use_m2m
-        self._ahead = Ahead(self._begin) if ahead else None
+        self._ahead = Ahead(self._begin) if ahead and look_ahead else None
 
     def decode(
         self,
@@ -102,7 +112,8 @@ class Decoder:
                 if not is_out_of_memory(error):
                     raise
                 log.warning("out of memory: going on with one chunk of prompts at a time")
-                self._ahead = None
+                self._ahead, self.short = None, True
+                _let_go()
         coordinates = self._coordinates(points)
         if not self._parameters.use_m2m:
             return self._in_groups(
@@ -153,11 +164,13 @@ class Decoder:
             group = slice(start, start + size)
             if shared is not None:
                 return self._share(shared, coordinates[group], size)
-            return self._decode_group(
-                coordinates[group],
-                None if hints is None else hints[group],
-                floor,
-                size,
+            return decode_by_sam2(
+                self._model,
+                self._features,
+                filled(coordinates[group], size),
+                None if hints is None else filled(hints[group], size),
+                len(coordinates[group]),
+                floor=floor,
                 multimask_output=multimask_output,
             )
 
@@ -210,40 +223,13 @@ class Decoder:
             ) from error
         self._most = size // 2
         log.warning("out of memory: going on with %d prompts at a time", self._most)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _let_go()
 
-    def _decode_group(
-        self,
-        coordinates: torch.Tensor,
-        hints: torch.Tensor | None,
-        floor: float,
-        size: int,
-        *,
-        multimask_output: bool,
-    ) -> Decoded:
-        count = len(coordinates)
-        coordinates = filled(coordinates, size)
-        hints = None if hints is None else filled(hints, size)
-        model, features = self._model, self._features
-        labels = torch.ones(len(coordinates), 1, dtype=torch.int, device=coordinates.device)
-        sparse, dense = model.sam_prompt_encoder(
-            points=(coordinates[:, None], labels), boxes=None, masks=hints
-        )
-        logits, scores, _, _ = model.sam_mask_decoder(
-            image_embeddings=features.embedding,
-            image_pe=model.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask_output,
-            repeat_image=len(coordinates) > 1,
-            high_res_features=features.high_res,
-        )
-        scores = scores[:count].float().cpu()
-        passing = scores > floor if floor > 0 else torch.ones_like(scores, dtype=torch.bool)
-        prompt, mask = passing.nonzero(as_tuple=True)
-        kept = (prompt * scores.shape[1] + mask).to(logits.device, non_blocking=True)
-        return Decoded(logits.flatten(0, 1)[kept].float(), prompt, mask, scores)
+
+def _let_go() -> None:
+    """Give what torch holds but does not use back to the device."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _no_autocast(device: torch.device) -> torch.autocast:

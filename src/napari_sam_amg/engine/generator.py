@@ -118,6 +118,7 @@ class AutomaticMaskGenerator:
         self._lock = threading.Lock()
         self._cache = FeatureCache()
         self._at_once = crops_at_once(self._image_size, self.device.type)
+        self._look_ahead = True
 
     def configured(
         self,
@@ -426,7 +427,12 @@ class AutomaticMaskGenerator:
         calls = ModelCalls(
             lambda crop, following: self._encode(crop, following, should_stop, cache),
             lambda features: Decoder(
-                self.model, features, self.parameters, fast=fast, floor=run.floor
+                self.model,
+                features,
+                self.parameters,
+                fast=fast,
+                floor=run.floor,
+                look_ahead=self._look_ahead,
             ),
             self._decode,
         )
@@ -488,7 +494,9 @@ class AutomaticMaskGenerator:
         following: npt.NDArray[np.float32] | None,
     ) -> Decoded:
         with self._lock:
-            return decoder.decode(points, following)
+            decoded = decoder.decode(points, following)
+            self._look_ahead &= not decoder.short
+            return decoded
 
 
 def _last(steps: Iterator[Step[Any]]) -> Any:

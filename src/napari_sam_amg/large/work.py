@@ -89,7 +89,7 @@ class Work:
         if differences := differing(record["identity"], identity):
             raise WriteError(
                 f"{folder} holds an unfinished run that differs in {', '.join(differences)}: go "
-                "on with the same, choose another folder, or start anew (resume=False)"
+                "on with the same, choose another folder, or remove this one to start anew"
             )
         return cls(folder, record)
 
@@ -132,7 +132,7 @@ class Work:
             raise ImageError(
                 f"the image is not the one of the unfinished run in {self._folder}: rows {y0} to "
                 f"{y1 - 1}, columns {x0} to {x1 - 1} have changed; choose another folder, or "
-                "start anew (resume=False)"
+                "remove this one to start anew"
             )
         return found
 
@@ -176,7 +176,7 @@ def is_ours(folder: Path) -> bool:
 def foreign(folder: Path) -> list[str]:
     """Return the names in a folder that are no part of a result or of an unfinished run."""
     ours = {WORK}
-    if (folder / RUN).exists() or (folder / WORK / RUN).exists():
+    if os.path.isfile(folder / RUN) or os.path.isfile(folder / WORK / RUN):
         ours |= {RUN, LABELS, MASKS, TABLE}
     return sorted({path.name for path in folder.iterdir()} - ours)
 
@@ -197,7 +197,7 @@ def digest(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _record(path: Path, keys: frozenset[str]) -> dict[str, Any] | None:
     """Read what a run says of itself; None if it did not come to that."""
-    if not path.exists():
+    if not os.path.isfile(path):  # not its method, which raises where one may not look
         return None
     try:
         record = json.loads(path.read_bytes())

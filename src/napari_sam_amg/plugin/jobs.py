@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_sam_amg.errors import ImageError, RunError
 from napari_sam_amg.formats.limits import MAX_PIXELS
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
     from napari_sam_amg.engine.arguments import Precision
@@ -128,12 +129,13 @@ class Control:
 
 
 def check_size(job: Job) -> Job:
-    """Return a job; ImageError if its plane is too large for memory and not meant to be in it."""
+    """Return a job; ImageError if its plane would be read and is too large for memory."""
     height, width = job.plane.shape
-    if height * width > MAX_PIXELS and job.region is None and not job.finest:
+    here = isinstance(job.plane.pixels, np.ndarray) or job.region is not None or job.finest
+    if height * width > MAX_PIXELS and not here:
         raise ImageError(
-            f"layer {job.plane.name!r} has {height} x {width} pixels, which may not fit into "
-            "memory: use Very large image below, a region, or a coarser level"
+            f"layer {job.plane.name!r} has {height} x {width} pixels, which are not in memory and "
+            "may not fit into it: use Very large image below, or a region"
         )
     return job
 

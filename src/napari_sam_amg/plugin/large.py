@@ -84,7 +84,7 @@ class Large(Section):
         """Add the layer of a result."""
         from napari.utils.notifications import show_warning
 
-        data, keywords, _ = placed_layer(result)
+        data, keywords, _ = placed_layer(result, large.job.plane)
         layer = self._host.viewer.add_labels(data, **keywords)
         used = computed_as(result.provenance, large.job.precision)
         doubt = result.doubt

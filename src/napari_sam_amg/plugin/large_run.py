@@ -107,10 +107,15 @@ def run_large(
     return None
 
 
-def placed_layer(result: LargeResult) -> tuple[Any, dict[str, Any], str]:
-    """Return the lazy Labels layer of a result where its image lay: data, keywords, kind."""
+def placed_layer(
+    result: LargeResult, plane: Plane | None = None
+) -> tuple[Any, dict[str, Any], str]:
+    """Return the lazy Labels layer of a result: data, keywords, kind.
+
+    It lies where the plane lies; by default where that lay when the result was made.
+    """
     data, keywords, kind = result.layer()
-    index, where = placement(result)
+    index, where = placement(result) if plane is None else (plane.across, dict(plane.keywords))
     if where:
         levels = data if keywords["multiscale"] else [data]
         levels = [level[index] for level in levels]

@@ -141,8 +141,11 @@ class Look:
             return channel.contrast_limits, channel.gamma
         key = (profile.percentiles, profile.map_uint8)
         if key not in channel.measured:
+            # Of what comes in chunks, rows of them are read at once, and no whole plane.
+            whole = getattr(channel.stack, "chunks", None) is None
+            axes = channel.plane_axes if whole else channel.plane_axes - 1
             channel.measured[key] = shared_contrast(
-                channel.stack, profile, plane_axes=channel.plane_axes, should_stop=should_stop
+                channel.stack, profile, plane_axes=axes, should_stop=should_stop
             )
         return channel.measured[key], 1.0
 

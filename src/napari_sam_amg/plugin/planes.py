@@ -77,9 +77,14 @@ class Plane:
             return np.asarray(self.pixels)
         return np.asarray(self.pixels[window])
 
+    @property
+    def across(self) -> tuple[slice | None, ...]:
+        """What gives an HxW image an axis of length 1 for each that the plane lies across."""
+        return tuple(slice(None) if isinstance(i, slice) else None for i in self.index)
+
     def placed(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return an HxW image with an axis of length 1 for each that the plane lies across."""
-        return labels[tuple(slice(None) if isinstance(i, slice) else None for i in self.index)]
+        """Return an HxW image with these axes."""
+        return labels[self.across]
 
     def flat(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Undo `placed`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.widgets import ComboBox, PushButton
 from napari.qt.threading import create_worker
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import napari.layers
-    import numpy as np
     import numpy.typing as npt
     from napari.qt.threading import FunctionWorker
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _AS_IT_IS = "as it is"
 _AUTOMATIC = "automatic"
+_MOST_TO_READ = 1 << 26
+"""Pixels of a plane on disk that are read for a picture."""
 
 
 class Seeing(Section):
@@ -209,6 +211,9 @@ class Seeing(Section):
 
 def _seen(plane: Plane, look: Look, profile: InputProfile) -> npt.NDArray[np.uint8] | str:
     """Return the exact 8-bit RGB that the model would get, or why there is none."""
+    height, width = plane.shape
+    if height * width > _MOST_TO_READ and not isinstance(plane.pixels, np.ndarray):
+        return f"{height} x {width} pixels that are not in memory: too many for a picture"
     try:
         image, contrast, gamma = look.prepared(plane.computed(), profile)
         return rgb_of(image, profile, contrast, gamma, plane.name)

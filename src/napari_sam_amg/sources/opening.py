@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.errors import ImageError
 from napari_sam_amg.formats.images import picture_form, read_image
 from napari_sam_amg.formats.limits import MAX_PIXELS
 from napari_sam_amg.sources.axes import check_axes
@@ -56,6 +57,8 @@ def open_source(
     """
     given = None if axes is None else check_axes(axes)
     place = Path(path)
+    if image and (os.path.isdir(path) or picture_form(path, max_pixels=max_pixels)):
+        raise ImageError(f"{path} holds 1 image, counted from 0: there is no {image}")
     if os.path.isdir(path):
         from napari_sam_amg.sources.ome_zarr import open_ome_zarr
 

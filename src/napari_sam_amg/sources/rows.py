@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam_amg.errors import ImageError
+from napari_sam_amg.formats.limits import MAX_PIXELS
 from napari_sam_amg.formats.segments import check_segments
 from napari_sam_amg.formats.tiff import decoding, is_palette
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -79,10 +83,22 @@ class Rows:
         )
 
 
-def lazily(plane: Plane) -> Rows | npt.NDArray[Any]:
+def lazily(plane: Plane, most: int = MAX_PIXELS) -> Rows | npt.NDArray[Any]:
     """Return what ``plane.read()`` does, but have rows read when they are asked for.
 
-    That is where the file allows it. Of others all pixels are read now.
+    That is where the file allows it: OME-Zarr, and TIFF that is no palette and, if it is packed,
+    no other file of a set. Of others all pixels are read now.
+
+    Parameters
+    ----------
+    plane : Plane
+    most : int
+        Most pixels that are read at once.
+
+    Raises
+    ------
+    ImageError
+        If there are more of them in a plane that has to be read as a whole, or it is damaged.
     """
     source = plane.source
     chosen = range(source.length("C"))[0 if plane.channel is None else plane.channel]
@@ -92,6 +108,13 @@ def lazily(plane: Plane) -> Rows | npt.NDArray[Any]:
         place = {**plane.index, "C": channel}
         rows = source.reader.rows(tuple(place[axis] for axis in front))
         if rows is None:
+            height, width = (source.length(axis) for axis in "YX")
+            if height * width > most:
+                raise ImageError(
+                    f"{source.path} has {height} x {width} pixels, more than the {most:,} that "
+                    "are read at once, and cannot be read in parts: save it as OME-Zarr, or as "
+                    "TIFF in tiles"
+                )
             return plane.read()
         channels.append(rows)
     return Rows.as_colour(channels) if isinstance(chosen, range) else channels[0]
@@ -107,8 +130,19 @@ def rows_of_page(path: Path, page: Any, dtype: np.dtype[Any]) -> Rows | None:
     """
     if is_palette(page):
         return None
-    if page.is_memmappable:
-        return mapped_rows(path, page, int(page.dataoffsets[0]), dtype)
+    handle = page.parent.filehandle
+    closed = bool(handle.closed)  # as tifffile does with the other files of a set
+    if closed:
+        handle.open()
+    try:
+        mappable = bool(page.is_memmappable)
+    finally:
+        if closed:
+            handle.close()
+    if mappable:
+        return mapped_rows(Path(handle.path), page, int(page.dataoffsets[0]), dtype)
+    if closed:
+        return None
     import zarr
 
     with decoding(path, page):
@@ -128,6 +162,8 @@ def rows_of_page(path: Path, page: Any, dtype: np.dtype[Any]) -> Rows | None:
 def mapped_rows(path: Path, page: Any, offset: int, dtype: np.dtype[Any]) -> Rows:
     """Return uncompressed pixels that lie in one piece, from a place in the file on."""
     stored = dtype.newbyteorder(page.parent.byteorder)
+    if offset + math.prod(page.shape) * dtype.itemsize > os.path.getsize(path):
+        raise ImageError(f"{path} is damaged or cut short: it ends within its pixels")
     pixels = np.memmap(path, dtype=stored, mode="r", offset=offset, shape=page.shape)
     turned = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
     return Rows(turned.shape, dtype, 1, lambda rows: np.array(turned[rows]))

@@ -47,7 +47,7 @@ def describe(tiff: tifffile.TiffFile, channels: int, image: int = 0) -> Descript
         Which one, where it describes several.
     """
     if tiff.is_ome:
-        return _ome(str(tiff.ome_metadata), channels, image)
+        return _ome(tiff, channels, image)
     if tiff.is_imagej:
         return _imagej(tiff)
     return Description()
@@ -60,11 +60,18 @@ def unique(names: list[str]) -> tuple[str, ...]:
     )
 
 
-def _ome(text: str, channels: int, number: int) -> Description:
-    import tifffile
+def _ome(tiff: tifffile.TiffFile, channels: int, number: int) -> Description:
+    from tifffile import xml2dict
 
     try:
-        image = _one(tifffile.xml2dict(text)["OME"]["Image"], number)
+        described = xml2dict(str(tiff.ome_metadata))["OME"]["Image"]
+        images = described if isinstance(described, list) else [described]
+        series = tiff.series
+        if len(images) > len(series) > 0:
+            # Images without pixels in reach are no series, so that the numbers do not agree.
+            images = [one for one in images if one.get("Name") == series[number].name]
+            number = 0 if len(images) == 1 else len(images)
+        image = _one(images[number])
         pixels = _one(image["Pixels"])
     except Exception:  # noqa: BLE001 - XML from anywhere: the pixels are readable without it
         return Description()
@@ -88,8 +95,8 @@ def _ome(text: str, channels: int, number: int) -> Description:
     )
 
 
-def _one(value: Any, number: int = 0) -> dict[str, Any]:
-    one = value[number] if isinstance(value, list) else value
+def _one(value: Any) -> dict[str, Any]:
+    one = value[0] if isinstance(value, list) else value
     if not isinstance(one, dict):
         raise ValueError("no element of OME-XML")
     return one

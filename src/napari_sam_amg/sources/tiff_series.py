@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam_amg.errors import ImageError
+from napari_sam_amg.formats.tiff import open_tiff
 
 if TYPE_CHECKING:
     import tifffile
@@ -29,8 +30,10 @@ def chosen(path: Path, tiff: tifffile.TiffFile, image: int | None) -> tifffile.T
         If there is no such image, or one was not chosen of several.
     """
     series = tiff.series
-    if image is not None and tiff.is_ome and not 0 <= image < len(series):
-        raise ImageError(f"{path} holds {len(series)} images, counted from 0: there is no {image}")
+    count = len(series) if tiff.is_ome else 1
+    if not 0 <= (image or 0) < count:
+        held = "1 image" if count == 1 else f"{count} images"
+        raise ImageError(f"{path} holds {held}, counted from 0: there is no {image}")
     found = series[image if image is not None and tiff.is_ome else 0]
     if not {"Y", "X"} <= set(found.axes):
         raise ImageError(f"{path} is damaged or cut short: no TIFF page is found")
@@ -45,10 +48,20 @@ def chosen(path: Path, tiff: tifffile.TiffFile, image: int | None) -> tifffile.T
     return found
 
 
-def files_of(path: Path, series: tifffile.TiffPageSeries) -> tuple[Path, ...]:
-    """Return the files of a set that an OME-TIFF may be spread over, that of `path` first."""
-    if not series.is_multifile:
-        return (path,)
-    found = {str(page.parent.filehandle.path) for page in series.pages if page is not None}
+def files_of(path: Path, tiff: tifffile.TiffFile) -> tuple[Path, ...]:
+    """Return the files of a set that its images may be spread over, that of `path` first."""
+    found = set()
+    for series in tiff.series:
+        pages = series.pages if series.is_multifile else [series.keyframe]
+        found |= {str(page.parent.filehandle.path) for page in pages if page is not None}
     others = {Path(os.path.abspath(name)) for name in found} - {Path(os.path.abspath(path))}
     return (path, *sorted(others))
+
+
+def image_count(path: Path) -> int:
+    """Return how many images a file holds; 1 unless it is an OME-TIFF that can be opened."""
+    try:
+        with open_tiff(path) as tiff:
+            return len(tiff.series) if tiff.is_ome else 1
+    except (ImageError, OSError):
+        return 1

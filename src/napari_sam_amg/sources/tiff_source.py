@@ -80,7 +80,7 @@ def open_tiff_source(
             pixel_size={a: size for a, size in found.pixel_size.items() if a in letters},
             time_step=found.time_step if "T" in letters else None,
             channel_names=found.channel_names or tuple(str(n) for n in range(channels)),
-            files=files_of(path, first),
+            files=files_of(path, tiff),
             image=image or 0,
             images=len(tiff.series) if tiff.is_ome else 1,
         )
@@ -157,13 +157,12 @@ class _TiffReader:
         return found
 
     def rows(self, place: tuple[int, ...]) -> Rows | None:
-        """Return a plane; None if its values are colours of a palette, or in another file."""
+        """Return a plane; None if its values are colours of a palette, or packed elsewhere."""
         tiff = self._opened()
         front = self._shape[: len(self._shape) - len(self._plane)]
         at = int(np.ravel_multi_index(place, front)) if front else 0
         if len(self._series().pages) == self._count:
-            page = self._listed(at)
-            return rows_of_page(self._path, page, self._dtype) if page.parent is tiff else None
+            return rows_of_page(self._path, self._listed(at), self._dtype)
         offset, page = self._behind(tiff, at)
         return mapped_rows(self._path, page, offset, self._dtype)
 
