@@ -27,7 +27,7 @@ from data import read_fields, split_names
 from metrics import average_precision, iou_matrix
 from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.engine.tiling import Tiling
-from tiles import seams_of
+from tiles import found_twice, seams_of
 
 ALIKE = 0.94
 """Correlation of two borders from which on they are taken to adjoin; of others it is below."""
@@ -192,7 +192,8 @@ def measured(generator: AutomaticMaskGenerator, field: Field) -> dict[str, objec
     tiling = Tiling.of(shape, generator.parameters, generator.model.image_size)
     seams = seams_of(tiling, shape) if tiling else [[], []]
     joints = [{*joints} <= {*seams[axis]} for axis, joints in enumerate(field.joints) if joints]
-    iou = iou_matrix(field.truth, generator.segment(field.image).to_labels())
+    masks = generator.segment(field.image)
+    iou = iou_matrix(field.truth, masks.to_labels())
     ids = np.unique(field.truth)[1:]
     sure = ~np.isin(ids, field.unsure)
     across = np.isin(ids, field.across)
@@ -207,7 +208,7 @@ def measured(generator: AutomaticMaskGenerator, field: Field) -> dict[str, objec
         "a seam at each joint": all(joints),
         "found across": [int((hits[sure & across] > 0).sum()), int((sure & across).sum())],
         "found elsewhere": [int((hits[sure & ~across] > 0).sum()), int((sure & ~across).sum())],
-        "found twice": int((hits > 1).sum()),
+        "found twice": found_twice(field.truth, masks),
         "unsure": int((~sure).sum()),
         "AP50": average_precision(iou, 0.5),
         "AP50 of the images alone": float(np.mean(alone)),
