@@ -49,9 +49,9 @@ STAGES = {
         "loading the model",
     ),
     "the input": ("napari_sam_amg.engine.generator.prepare_image", MemoryError, "encoding"),
-    "the encoder": ("napari_sam_amg.engine.generator.encode", RuntimeError, "encoding"),
+    "the encoder": ("napari_sam_amg.engine.generator.encode_together", RuntimeError, "encoding"),
     "its memory": (
-        "napari_sam_amg.engine.generator.encode",
+        "napari_sam_amg.engine.generator.encode_together",
         torch.OutOfMemoryError,
         "too little memory",
     ),
