@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
@@ -178,7 +179,6 @@ def test_what_is_there_is_not_replaced(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--measure"], "--measure cannot be had with --format large"),
         (["--summary"], "--summary cannot be had with --format large"),
         (["--scheduler", "tcp://127.0.0.1:1"], "--scheduler cannot be had with --format large"),
         (["--link"], "--link needs --format labels or ome-zarr, found large"),
@@ -247,6 +247,43 @@ def test_a_folder_that_may_not_be_looked_into_is_no_result(
     for name in "exists", "is_file", "is_dir":
         monkeypatch.setattr(Path, name, refuse)
     assert not is_result_folder(tmp_path)
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_measurements_are_those_of_a_run_in_memory(
+    channels: bool, field: np.ndarray, tmp_path: Path, ngff: Callable[..., None]
+) -> None:
+    """Row by row, against the same masks measured by scikit-image in one piece."""
+    marker = np.random.default_rng(0).integers(0, 5000, field.shape, dtype=np.uint16)
+    more = ["--pixel-size", "0.5"]
+    if channels:
+        path = tmp_path / "in" / "a.ome.zarr"
+        path.parent.mkdir()
+        ngff(path, np.stack([field, marker]), "CYX")
+        more += ["--channel", "0"]
+    else:
+        write_tiff(tmp_path / "in" / "a.tif", field, tile=(64, 96), compression="zlib")
+    assert main(command(tmp_path, *LARGE, "--measure", *more)) == 0
+    found = pd.read_csv(tmp_path / "out" / "a.measurements.csv")
+    result = LargeResult.open(tmp_path / "out" / "a")
+    image = np.stack([field, marker], -1) if channels else field
+    expected = result.masks().measure(image, pixel_size=0.5)
+    pd.testing.assert_frame_equal(found[list(expected)], expected, rtol=1e-9)
+    assert {"predicted_iou", "parent"} <= set(found)
+    # The table belongs to the result: without it, the image is done again, and nothing else.
+    (tmp_path / "out" / "a.measurements.csv").unlink()
+    files = tree(tmp_path / "out" / "a")
+    assert main(command(tmp_path, *LARGE, "--measure", *more, "--skip-existing")) == 0
+    assert (tmp_path / "out" / "a.measurements.csv").exists()
+    assert tree(tmp_path / "out" / "a") == files
+
+
+def test_an_image_without_masks_has_a_table_of_none(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "in" / "a.tif", np.zeros((300, 420), np.uint8))
+    assert main(command(tmp_path, *LARGE, "--measure")) == 0
+    found = pd.read_csv(tmp_path / "out" / "a.measurements.csv")
+    assert len(found) == 0
+    assert {"label", "centroid-0", "intensity_mean"} <= set(found)
 
 
 def test_layers_of_crops_fail_with_advice(

@@ -297,3 +297,12 @@ def test_rows_are_written_as_they_are_settled(pretend, mosaic, tmp_path):
     assert seen == sorted(seen)
     assert len(set(seen)) > 3
     assert seen[len(seen) * 3 // 4][0] > 100
+
+
+def test_measurements_need_the_image_that_was_segmented(pretend, mosaic, tmp_path):
+    result = segment_large(pretend(**TILES), mosaic, tmp_path / "out")
+    shown = result.measure({"a": mosaic, "b": mosaic[::-1]}, pixel_size=(2.0, 0.5))
+    expected = result.masks().measure({"a": mosaic, "b": mosaic[::-1]}, pixel_size=(2.0, 0.5))
+    pd.testing.assert_frame_equal(shown, expected, rtol=1e-9)
+    with pytest.raises(ImageError, match="has 347 x 464 pixels, the labels 348 x 464"):
+        result.measure(mosaic[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from napari_sam_amg.cli.options import Options
@@ -38,10 +39,34 @@ class FoundLarge:
     masks : LargeResult
     result : Source
         What the result is called.
+    plane : Plane
+    sides : (float, float) or None
+        Height and width of a pixel in micrometres.
+    most : int
+        How many pixels may be read at once, where a file does not allow anything else.
     """
 
     masks: LargeResult
     result: Source
+    plane: Plane
+    sides: tuple[float, float] | None
+    most: int
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Measurements in all channels, and what else is known of the masks."""
+        from napari_sam_amg.sources.rows import lazily
+
+        source = self.plane.source
+        image: Any = lazily(self.plane, self.most)
+        if source.length("C") > 1:
+            image = {
+                name: lazily(replace(self.plane, channel=number), self.most)
+                for number, name in enumerate(source.channel_names)
+            }
+        measured = self.masks.measure(image, pixel_size=self.sides)
+        features = self.masks.table
+        return measured.join(features[[name for name in features if name not in measured]])
 
 
 class LargeSegmenter(Segmenter):
@@ -77,7 +102,7 @@ class LargeSegmenter(Segmenter):
                 raise SamAmgError("the run ended without a result; please report this")
             for text in result.provenance.get("input", {}).get("notes", ()):
                 self._report.note(f"{source.name}: {text}")
-            yield FoundLarge(result, part.result)
+            yield FoundLarge(result, part.result, plane, self._sides(plane), self._most)
 
     @property
     def _most(self) -> int:
@@ -102,8 +127,9 @@ class LargeWriter:
     finished: Collection[str] = ()
 
     def __init__(self, options: Options) -> None:
-        self._ledger = Ledger(options)
+        self._ledger, self._measure = Ledger(options), options.measure
         self._found: FoundLarge | None = None
+        self._written: tuple[Path, ...] = ()
 
     def begin(self, image: Image, part: Part) -> None:
         """Hear which plane follows.
@@ -114,16 +140,21 @@ class LargeWriter:
             If its folder is the result of another image of this run.
         """
         self._found = None
-        self._ledger.claim(part.result)
+        self._written = self._ledger.claim(part.result)
 
     def add(self, found: FoundLarge) -> None:
         """Hear that a plane is done."""
         self._found = found
 
     def write(self) -> None:
-        """Do nothing but remember: the result is there."""
-        if self._found is not None:
-            self._ledger.settle(self._found.result)
+        """Write the table of measurements, if it is wanted: the result itself is there."""
+        from napari_sam_amg import formats
+
+        if self._found is None:
+            return
+        if self._measure:
+            formats.write_table(self._found.table, self._written[-1])
+        self._ledger.settle(self._found.result)
 
     def fail(self, result: Source) -> None:
         """Keep what there is: another run goes on from it."""

@@ -127,6 +127,37 @@ class LargeResult:
 
         return pd.read_csv(self.path / TABLE, usecols=columns, float_precision="round_trip")
 
+    def measure(
+        self,
+        image: Any,
+        *,
+        pixel_size: float | tuple[float, float] | None = None,
+        unit: str = "um",
+    ) -> pd.DataFrame:
+        """Measure each mask with all its pixels, a few rows of the image at a time.
+
+        Parameters
+        ----------
+        image : array, HxW, HxWx1, HxWx3 or HxWx4, or mapping of names to arrays
+            As for `steps_large`, in the image's own values; transparency is no channel. Of a
+            mapping each array is a channel.
+        pixel_size, unit
+            As for `Masks.measure`.
+
+        Returns
+        -------
+        DataFrame
+            The columns of `Masks.measure`, one row a mask, by label.
+
+        Raises
+        ------
+        ImageError
+            If an array has another shape than the labels, or cannot be read.
+        """
+        from napari_sam_amg.large.measuring import measured
+
+        return measured(self._batches(), self.shape, image, pixel_size=pixel_size, unit=unit)
+
     def layer(self) -> tuple[Any, dict[str, Any], str]:
         """Return the lazy Labels layer that napari shows: data, keywords, kind.
 
