@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from napari_sam_amg import AutomaticMaskGenerator
+from napari_sam_amg.engine.decoder import Decoder
 from napari_sam_amg.engine.encoder import Features, encode, encode_together
 from napari_sam_amg.engine.features import FeatureCache, crops_at_once
 from napari_sam_amg.engine.guard import undisturbed
@@ -209,7 +210,7 @@ def test_an_accelerator_encodes_crops_together(small, image, monkeypatch, caplog
         return original(model, crops, resizing)
 
     monkeypatch.setattr("napari_sam_amg.engine.generator.encode_together", counted)
-    generator._at_once = 3
+    generator._room.crops = 3
     generator.clear_cache()
     found = generator.segment(image)
     assert counts == ([3, 2] if memory == "enough" else [3, 1, 1, 1, 1, 1])
@@ -217,6 +218,23 @@ def test_an_accelerator_encodes_crops_together(small, image, monkeypatch, caplog
     assert len(found) == len(expected) > 3
     np.testing.assert_allclose(found.predicted_iou, expected.predicted_iou, atol=1e-4)
     np.testing.assert_allclose(found.areas, expected.areas, rtol=0.02, atol=2)
+
+
+def test_what_memory_has_no_room_for_is_not_tried_again(small, image, monkeypatch) -> None:
+    """Neither for the next crop, nor by a generator with other settings on the same model."""
+    tried = []
+
+    class Short(Decoder):
+        def __init__(self, *arguments, look_ahead, **settings):
+            super().__init__(*arguments, look_ahead=look_ahead, **settings)
+            tried.append(look_ahead)
+            self.short = look_ahead
+
+    monkeypatch.setattr("napari_sam_amg.engine.generator.Decoder", Short)
+    generator = AutomaticMaskGenerator(small, **FEW, crop_n_layers=1)
+    generator.configured(**FEW).segment(image)
+    generator.segment(image)
+    assert tried == [True] + [False] * 5
 
 
 def test_how_many_crops_go_together() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import dask.array as da
@@ -14,10 +15,10 @@ from napari_sam_amg import AutomaticMaskGenerator
 from napari_sam_amg.errors import ImageError, ParameterError, WriteError
 from napari_sam_amg.large import LargeResult
 from napari_sam_amg.models.registry import model_info
-from napari_sam_amg.plugin import jobs, seeing
+from napari_sam_amg.plugin import jobs, look, seeing
 from napari_sam_amg.plugin.large_run import folder_name
-from napari_sam_amg.plugin.look import Channel, Look
-from napari_sam_amg.plugin.planes import displayed_plane
+from napari_sam_amg.plugin.look import Channel, Look, Stacked
+from napari_sam_amg.plugin.planes import Plane, displayed_plane
 from napari_sam_amg.plugin.readers import get_reader
 from napari_sam_amg.plugin.widget import AmgWidget
 from napari_sam_amg.stack_contrast import stack_contrast
@@ -192,14 +193,21 @@ def test_nothing_is_read_as_a_whole(stack, monkeypatch) -> None:
             Chunked.most = max(Chunked.most, found.size)
             return found
 
+    monkeypatch.setattr(look, "MOST_TO_READ", 1000)
+    monkeypatch.setattr(seeing, "MOST_TO_READ", 1000)
     profile = model_info("nuclei-nano").profile
     channel = Channel("a", Chunked(), 2, (0, 1), 1.0)
     _, contrast, _ = Look("stack", (channel,)).prepared(stack[1], profile)
     assert contrast == stack_contrast(stack, profile.percentiles)
     assert Chunked.most == 60 * 300
-    monkeypatch.setattr(seeing, "_MOST_TO_READ", 1000)
-    plane = SimpleNamespace(shape=(240, 300), pixels=Chunked(), computed=None)
+    plane = Plane(None, "a", Chunked(), (slice(None),) * 2, {}, np.ones(2))
+    plane = replace(plane, pixels=SimpleNamespace(shape=(240, 300)))
+    assert not plane.in_memory
     assert seeing._seen(plane, None, profile).startswith("240 x 300 pixels")
+    # Layers as colours that are in memory are not on disk.
+    colours = replace(plane, pixels=Stacked((stack[0], None, stack[1])))
+    assert colours.in_memory
+    assert not replace(plane, pixels=Stacked((stack[0], da.from_array(stack[1])))).in_memory
 
 
 def test_files_of_others_stay(dock, wait, qtbot, stack, tmp_path) -> None:

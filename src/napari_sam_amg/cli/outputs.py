@@ -56,11 +56,10 @@ def targets(
     tuple of Path
         The result itself comes first, the tables last.
     """
-    plain = output_format == "large"
     suffixes = (*_SUFFIXES[output_format], *tables)
     return tuple(
-        # An OME-TIFF's result has not the mark of both; a folder of parts is no OME-TIFF.
-        output / (source.stem.removesuffix(".ome" if plain or end == ZARR else "") + end)
+        # An OME-TIFF's result has not the mark of both.
+        output / (source.stem.removesuffix(".ome" if end == ZARR else "") + end)
         for end in suffixes
     )
 

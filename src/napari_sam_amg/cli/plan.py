@@ -49,12 +49,15 @@ class Image:
     opened : ImageSource or None
     error : Exception or None
         Why it could not be opened.
+    files : tuple of Path
+        That it is known to lie in, the one that was given first.
     """
 
     source: Source
     parts: tuple[Part, ...]
     opened: ImageSource | None = None
     error: Exception | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def results(self) -> tuple[Source, ...]:
@@ -90,22 +93,26 @@ def plan_images(
             continue
         for image in _planned(source, options):
             images.append(image)
-            if image.opened is not None:
-                for path in image.opened.files[1:]:
-                    owners.setdefault(os.path.abspath(path), source.path)
+            for path in image.files[1:]:
+                owners.setdefault(os.path.abspath(path), source.path)
     return images
 
 
 def _planned(source: Source, options: Options) -> Iterator[Image]:
     """Yield the image of a file, or all of an OME-TIFF that holds several."""
-    from napari_sam_amg.sources.tiff_series import image_count
+    from napari_sam_amg.sources.tiff_series import images_in
 
     first = _opened(source, options, 0)
-    count = image_count(source.path) if first.opened is None else first.opened.images
+    if first.opened is None:
+        count, files = images_in(source.path)
+        first = replace(first, files=files)
+    else:
+        count = first.opened.images
     if count == 1:
         yield first
         return
-    for number in range(count):
+    yield replace(_opened(source.plane("_s0", {"image": 0}), options, 0), files=first.files)
+    for number in range(1, count):
         yield _opened(source.plane(f"_s{number}", {"image": number}), options, number)
 
 
@@ -125,8 +132,8 @@ def _opened(source: Source, options: Options, number: int) -> Image:
     # Of thousands of images, none stays open until its turn comes.
     opened.close()
     if is_together(options.output_format):
-        return Image(source, (Part(source, planes),), opened)
-    return Image(source, tuple(_parts(source, planes)), opened)
+        return Image(source, (Part(source, planes),), opened, files=opened.files)
+    return Image(source, tuple(_parts(source, planes)), opened, files=opened.files)
 
 
 def _parts(source: Source, planes: Iterable[Plane]) -> Iterator[Part]:

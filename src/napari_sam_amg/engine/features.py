@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,22 @@ def crops_at_once(image_size: int, device: str) -> int:
     On a CPU one: its caches hold no more, and nothing then depends on what comes together.
     """
     return 1 if device == "cpu" else max(1, _PIXELS_AT_ONCE // image_size**2)
+
+
+@dataclass
+class Room:
+    """What an accelerator's memory has room for; less once it has run out.
+
+    Attributes
+    ----------
+    crops : int
+        That are encoded at once.
+    look_ahead : bool
+        Whether prompts are begun before the last ones are finished.
+    """
+
+    crops: int
+    look_ahead: bool = True
 
 
 class FeatureCache:

@@ -19,7 +19,7 @@ from napari_sam_amg.engine.arguments import (
 from napari_sam_amg.engine.calls import ModelCalls
 from napari_sam_amg.engine.decoder import Decoded, Decoder
 from napari_sam_amg.engine.encoder import Features, encode_together, stoppable
-from napari_sam_amg.engine.features import FeatureCache, Framed, crops_at_once
+from napari_sam_amg.engine.features import FeatureCache, Framed, Room, crops_at_once
 from napari_sam_amg.engine.fitting import misfit
 from napari_sam_amg.engine.guard import undisturbed
 from napari_sam_amg.engine.provenance import describe
@@ -117,8 +117,7 @@ class AutomaticMaskGenerator:
         self.parameters = resolved(self.info, parameters, self._image_size)
         self._lock = threading.Lock()
         self._cache = FeatureCache()
-        self._at_once = crops_at_once(self._image_size, self.device.type)
-        self._look_ahead = True
+        self._room = Room(crops_at_once(self._image_size, self.device.type))
 
     def configured(
         self,
@@ -311,7 +310,8 @@ class AutomaticMaskGenerator:
         """Return the candidates of one tile that pass the thresholds of their scores.
 
         They depend on nothing but the arguments, the model and the parameters: those of all
-        tiles together are what `segment` selects from.
+        tiles together are what `segment` selects from (on an accelerator, which encodes several
+        tiles of an image in memory at once, up to rounding).
 
         Parameters
         ----------
@@ -432,7 +432,7 @@ class AutomaticMaskGenerator:
                 self.parameters,
                 fast=fast,
                 floor=run.floor,
-                look_ahead=self._look_ahead,
+                look_ahead=self._room.look_ahead,
             ),
             self._decode,
         )
@@ -477,13 +477,13 @@ class AutomaticMaskGenerator:
             return encode_together(self.model, crops, self.info.profile.resize)
 
         with self._lock, stoppable(self.model, should_stop):
-            if self._at_once > 1:
+            if self._room.crops > 1:
                 try:
-                    return cache.get(crop, following, compute, self._at_once)
+                    return cache.get(crop, following, compute, self._room.crops)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
-                self._at_once = 1
+                self._room.crops = 1
                 log.warning("out of memory: going on with one crop at a time")
             return cache.get(crop, (), compute)
 
@@ -495,7 +495,7 @@ class AutomaticMaskGenerator:
     ) -> Decoded:
         with self._lock:
             decoded = decoder.decode(points, following)
-            self._look_ahead &= not decoder.short
+            self._room.look_ahead &= not decoder.short
             return decoded
 
 

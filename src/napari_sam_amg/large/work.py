@@ -74,7 +74,7 @@ class Work:
             raise WriteError(f"{folder} is a file; choose another name for the folder")
         if not folder.exists():
             return None
-        if (folder / RUN).exists():
+        if os.path.isfile(folder / RUN):
             raise WriteError(
                 f"{folder} holds a finished result; choose another folder, or remove it"
             )
@@ -178,7 +178,8 @@ def foreign(folder: Path) -> list[str]:
     ours = {WORK}
     if os.path.isfile(folder / RUN) or os.path.isfile(folder / WORK / RUN):
         ours |= {RUN, LABELS, MASKS, TABLE}
-    return sorted({path.name for path in folder.iterdir()} - ours)
+    with failure_named(folder):
+        return sorted({path.name for path in folder.iterdir()} - ours)
 
 
 def clear(folder: Path) -> None:

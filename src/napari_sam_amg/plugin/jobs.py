@@ -6,8 +6,6 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_sam_amg.errors import ImageError, RunError
 from napari_sam_amg.formats.limits import MAX_PIXELS
 
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
 
     from napari_sam_amg.engine.arguments import Precision
@@ -131,7 +130,7 @@ class Control:
 def check_size(job: Job) -> Job:
     """Return a job; ImageError if its plane would be read and is too large for memory."""
     height, width = job.plane.shape
-    here = isinstance(job.plane.pixels, np.ndarray) or job.region is not None or job.finest
+    here = job.plane.in_memory or job.region is not None or job.finest
     if height * width > MAX_PIXELS and not here:
         raise ImageError(
             f"layer {job.plane.name!r} has {height} x {width} pixels, which are not in memory and "

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Brightness = Literal["plane", "stack", "layer"]
 Contrast = tuple[float, float]
 
+MOST_TO_READ = 1 << 26
+"""Pixels of a plane on disk that are read at once to look at it."""
+
 
 @dataclass(frozen=True)
 class Stacked:
@@ -141,9 +144,12 @@ class Look:
             return channel.contrast_limits, channel.gamma
         key = (profile.percentiles, profile.map_uint8)
         if key not in channel.measured:
-            # Of what comes in chunks, rows of them are read at once, and no whole plane.
-            whole = getattr(channel.stack, "chunks", None) is None
-            axes = channel.plane_axes if whole else channel.plane_axes - 1
+            # Of large planes rows of chunks are read at once; smaller ones, which may have to be
+            # computed as a whole for any part, as a whole.
+            height, width = channel.stack.shape[-channel.plane_axes :][:2]
+            chunked = getattr(channel.stack, "chunks", None) is not None
+            by_rows = chunked and height * width > MOST_TO_READ
+            axes = channel.plane_axes - by_rows
             channel.measured[key] = shared_contrast(
                 channel.stack, profile, plane_axes=axes, should_stop=should_stop
             )

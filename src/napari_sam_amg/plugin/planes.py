@@ -55,6 +55,12 @@ class Plane:
         return int(height), int(width)
 
     @property
+    def in_memory(self) -> bool:
+        """Whether nothing has to be read or computed for its pixels."""
+        parts = getattr(self.pixels, "parts", (self.pixels,))
+        return all(part is None or isinstance(part, np.ndarray) for part in parts)
+
+    @property
     def axes(self) -> list[int]:
         """The layer's axes along which it lies: that of its rows, that of its columns."""
         return [axis for axis, where in enumerate(self.index) if isinstance(where, slice)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from magicgui.widgets import ComboBox, PushButton
 from napari.qt.threading import create_worker
 
@@ -13,7 +12,7 @@ from napari_sam_amg.errors import ImageError, SamAmgError
 from napari_sam_amg.plugin.choice import LayerChoices, image_layers
 from napari_sam_amg.plugin.layers import PREVIEW
 from napari_sam_amg.plugin.layout import show_row
-from napari_sam_amg.plugin.look import rgb_of
+from napari_sam_amg.plugin.look import MOST_TO_READ, rgb_of
 from napari_sam_amg.plugin.picture import LAYERS, looked_at
 from napari_sam_amg.plugin.section import Host, Section
 from napari_sam_amg.plugin.thumbnail import Thumbnail
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import napari.layers
+    import numpy as np
     import numpy.typing as npt
     from napari.qt.threading import FunctionWorker
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 _AS_IT_IS = "as it is"
 _AUTOMATIC = "automatic"
-_MOST_TO_READ = 1 << 26
-"""Pixels of a plane on disk that are read for a picture."""
 
 
 class Seeing(Section):
@@ -212,7 +210,7 @@ class Seeing(Section):
 def _seen(plane: Plane, look: Look, profile: InputProfile) -> npt.NDArray[np.uint8] | str:
     """Return the exact 8-bit RGB that the model would get, or why there is none."""
     height, width = plane.shape
-    if height * width > _MOST_TO_READ and not isinstance(plane.pixels, np.ndarray):
+    if height * width > MOST_TO_READ and not plane.in_memory:
         return f"{height} x {width} pixels that are not in memory: too many for a picture"
     try:
         image, contrast, gamma = look.prepared(plane.computed(), profile)

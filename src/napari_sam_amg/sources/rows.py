@@ -98,7 +98,7 @@ def lazily(plane: Plane, most: int = MAX_PIXELS) -> Rows | npt.NDArray[Any]:
     Raises
     ------
     ImageError
-        If there are more of them in a plane that has to be read as a whole, or it is damaged.
+        If more of them can only be read together, or the file is damaged.
     """
     source = plane.source
     chosen = range(source.length("C"))[0 if plane.channel is None else plane.channel]
@@ -107,14 +107,15 @@ def lazily(plane: Plane, most: int = MAX_PIXELS) -> Rows | npt.NDArray[Any]:
     for channel in chosen if isinstance(chosen, range) else [chosen]:
         place = {**plane.index, "C": channel}
         rows = source.reader.rows(tuple(place[axis] for axis in front))
+        width = source.length("X")
+        together = source.length("Y") if rows is None else rows.chunks[0]
+        if together > 1 and together * width > most:
+            raise ImageError(
+                f"{source.path} has {together} x {width} pixels that can only be read at once, "
+                f"more than the {most:,} that are: save it as OME-Zarr in smaller chunks, or as "
+                "TIFF in tiles"
+            )
         if rows is None:
-            height, width = (source.length(axis) for axis in "YX")
-            if height * width > most:
-                raise ImageError(
-                    f"{source.path} has {height} x {width} pixels, more than the {most:,} that "
-                    "are read at once, and cannot be read in parts: save it as OME-Zarr, or as "
-                    "TIFF in tiles"
-                )
             return plane.read()
         channels.append(rows)
     return Rows.as_colour(channels) if isinstance(chosen, range) else channels[0]

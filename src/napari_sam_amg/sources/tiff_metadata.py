@@ -69,7 +69,7 @@ def _ome(tiff: tifffile.TiffFile, channels: int, number: int) -> Description:
         series = tiff.series
         if len(images) > len(series) > 0:
             # Images without pixels in reach are no series, so that the numbers do not agree.
-            images = [one for one in images if one.get("Name") == series[number].name]
+            images = [one for one in images if str(one.get("Name")) == series[number].name]
             number = 0 if len(images) == 1 else len(images)
         image = _one(images[number])
         pixels = _one(image["Pixels"])

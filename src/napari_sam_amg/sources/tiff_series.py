@@ -58,10 +58,13 @@ def files_of(path: Path, tiff: tifffile.TiffFile) -> tuple[Path, ...]:
     return (path, *sorted(others))
 
 
-def image_count(path: Path) -> int:
-    """Return how many images a file holds; 1 unless it is an OME-TIFF that can be opened."""
+def images_in(path: Path) -> tuple[int, tuple[Path, ...]]:
+    """Return how many images a file holds, and the files that these lie in.
+
+    One, and the file itself, unless it is an OME-TIFF that can be opened.
+    """
     try:
         with open_tiff(path) as tiff:
-            return len(tiff.series) if tiff.is_ome else 1
+            return (len(tiff.series) if tiff.is_ome else 1), files_of(path, tiff)
     except (ImageError, OSError):
-        return 1
+        return 1, (path,)
