@@ -13,6 +13,7 @@ import zarr
 from PIL import Image
 from scipy import ndimage
 
+from _ome_set import write_set
 from _runs import command, tree
 from napari_sam_amg import formats
 from napari_sam_amg.cli import main
@@ -523,10 +524,8 @@ def test_an_image_of_several_that_cannot_be_opened_is_named_and_the_others_are_d
 
 
 def test_images_of_a_set_of_files_are_done_once(tmp_path: Path, generator: Any) -> None:
-    from sources.test_sources import write_set
-
     (tmp_path / "in").mkdir()
-    write_set(tmp_path / "in")
+    write_set(tmp_path / "in", RNG.integers(0, 256, (3, 13, 17), dtype=np.uint8))
     assert main(command(tmp_path, "--format", "labels")) == 0
     names = {path.name for path in (tmp_path / "out").glob("*.tif")}
     assert names == {f"a.ome_s{number}.tif" for number in range(3)}

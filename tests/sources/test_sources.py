@@ -12,6 +12,7 @@ import tifffile
 import zarr
 from PIL import Image
 
+from _ome_set import write_set
 from napari_sam_amg.distributed.planes import RemotePlane
 from napari_sam_amg.errors import ImageError, ParameterError
 from napari_sam_amg.formats import read_image
@@ -459,30 +460,8 @@ def test_images_of_an_ome_tiff_that_holds_several(words: Any, tmp_path: Path) ->
     assert open_source(path, image=0).channel_names == ("a", "b", "c", "d")
 
 
-XML = (
-    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
-    'UUID="urn:uuid:{own}">{images}</OME>'
-)
-IMAGE = (
-    '<Image ID="Image:{n}" Name="field {n}"><Pixels ID="Pixels:{n}" DimensionOrder="XYZCT" '
-    'Type="uint8" SizeX="17" SizeY="13" SizeZ="1" SizeC="1" SizeT="1" PhysicalSizeX="{size}" '
-    'PhysicalSizeY="{size}"><Channel ID="Channel:{n}:0" SamplesPerPixel="1"/><TiffData IFD="0" '
-    'PlaneCount="1"><UUID FileName="{file}">urn:uuid:{file}</UUID></TiffData></Pixels></Image>'
-)
-
-
-def write_set(folder: Path) -> None:
-    """Write a set of files of an image each, which all describe the whole set."""
-    files = ["a.ome.tif", "b.ome.tif", "c.ome.tif"]
-    images = "".join(IMAGE.format(n=n, file=f, size=n + 0.5) for n, f in enumerate(files))
-    for number, name in enumerate(files):
-        words: dict[str, Any] = {"photometric": "minisblack", "metadata": None}
-        description = XML.format(own=name, images=images)
-        tifffile.imwrite(folder / name, BYTES[number], description=description, **words)
-
-
 def test_a_set_of_files_of_an_image_each(tmp_path: Path) -> None:
-    write_set(tmp_path)
+    write_set(tmp_path, BYTES)
     for name in "a.ome.tif", "b.ome.tif":
         for number in range(3):
             with open_source(tmp_path / name, image=number) as source:
@@ -496,7 +475,7 @@ def test_a_set_of_files_of_an_image_each(tmp_path: Path) -> None:
 
 
 def test_sizes_are_those_of_the_image_where_others_are_missing(tmp_path: Path) -> None:
-    write_set(tmp_path)
+    write_set(tmp_path, BYTES)
     (tmp_path / "a.ome.tif").unlink()
     with open_source(tmp_path / "b.ome.tif", image=0) as source:
         count = source.images

@@ -95,9 +95,7 @@ class Found:
     @property
     def table(self) -> pd.DataFrame:
         """Measurements, and what else is known of the masks; where the plane is comes first."""
-        features = self.masks.features
-        measured = self.measured
-        found = measured.join(features[[name for name in features if name not in measured]])
+        found = beside(self.measured, self.masks.features)
         for place, (axis, at) in enumerate(self.place.items()):
             found.insert(place, axis, at)
         return found
@@ -109,3 +107,8 @@ class Found:
         return {
             axis.lower(): at for axis, at in self.plane.index.items() if source.length(axis) > 1
         }
+
+
+def beside(measured: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Return measurements, and what is not among them of what else is known of the masks."""
+    return measured.join(features[[name for name in features if name not in measured]])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam_amg.cli.found import beside
 from napari_sam_amg.cli.outputs import targets
 from napari_sam_amg.cli.plan import named
 from napari_sam_amg.cli.segment import Segmenter, describe
@@ -64,9 +65,7 @@ class FoundLarge:
                 name: lazily(replace(self.plane, channel=number), self.most)
                 for number, name in enumerate(source.channel_names)
             }
-        measured = self.masks.measure(image, pixel_size=self.sides)
-        features = self.masks.table
-        return measured.join(features[[name for name in features if name not in measured]])
+        return beside(self.masks.measure(image, pixel_size=self.sides), self.masks.table)
 
 
 class LargeSegmenter(Segmenter):
@@ -100,8 +99,7 @@ class LargeSegmenter(Segmenter):
                 result = step.result
             if result is None:
                 raise SamAmgError("the run ended without a result; please report this")
-            for text in result.provenance.get("input", {}).get("notes", ()):
-                self._report.note(f"{source.name}: {text}")
+            self._note(source, result.provenance)
             yield FoundLarge(result, part.result, plane, self._sides(plane), self._most)
 
     @property

@@ -12,13 +12,14 @@ from napari_sam_amg.errors import SamAmgError
 from napari_sam_amg.stack_contrast import source_contrast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy.typing as npt
 
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.cli.plan import Image, Part
     from napari_sam_amg.cli.report import Report
+    from napari_sam_amg.cli.source import Source
     from napari_sam_amg.engine import AutomaticMaskGenerator
     from napari_sam_amg.masks import Masks
     from napari_sam_amg.sources import Plane
@@ -84,11 +85,15 @@ class Segmenter:
         self, part: Part, plane: Plane, masks: Masks, pixels: npt.NDArray[Any] | None
     ) -> Found:
         source = named(self._image.source, plane)
-        for text in (masks.provenance or {}).get("input", {}).get("notes", ()):
-            self._report.note(f"{source.name}: {text}")
+        self._note(source, masks.provenance or {})
         if self._image.is_stack or plane.source.length("C") > 1:
             masks.provenance["plane"] = describe(plane)
         return Found(self._image.source, part.result, plane, masks, pixels, self._sides(plane))
+
+    def _note(self, source: Source, provenance: Mapping[str, Any]) -> None:
+        """Say what is to be said of how an image was read."""
+        for text in provenance.get("input", {}).get("notes", ()):
+            self._report.note(f"{source.name}: {text}")
 
     def _sides(self, plane: Plane) -> tuple[float, float] | None:
         own = self._options.pixel_size

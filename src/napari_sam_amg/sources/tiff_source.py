@@ -158,9 +158,7 @@ class _TiffReader:
 
     def rows(self, place: tuple[int, ...]) -> Rows | None:
         """Return a plane; None if its values are colours of a palette, or packed elsewhere."""
-        tiff = self._opened()
-        front = self._shape[: len(self._shape) - len(self._plane)]
-        at = int(np.ravel_multi_index(place, front)) if front else 0
+        tiff, at = self._opened(), self._number(place)
         if len(self._series().pages) == self._count:
             return rows_of_page(self._path, self._listed(at), self._dtype)
         offset, page = self._behind(tiff, at)
@@ -178,10 +176,9 @@ class _TiffReader:
         return self._tiff
 
     def _level(self, number: int, shape: tuple[int, ...], plane: tuple[int, ...]) -> LazyPlanes:
-        front = shape[: len(shape) - len(plane)]
 
         def read(place: tuple[int, ...]) -> npt.NDArray[Any]:
-            at = int(np.ravel_multi_index(place, front)) if front else 0
+            at = self._number(place)
             pixels = self._page(number, at)
             if pixels.shape != plane or pixels.dtype != self._dtype:
                 raise ImageError(
@@ -202,6 +199,11 @@ class _TiffReader:
         pixels = tiff.filehandle.read_array(stored, page.size).reshape(page.shape)
         pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+    def _number(self, place: tuple[int, ...]) -> int:
+        """Return which plane lies at a place along the axes in front."""
+        front = self._shape[: len(self._shape) - len(self._plane)]
+        return int(np.ravel_multi_index(place, front)) if front else 0
 
     def _series(self) -> tifffile.TiffPageSeries:
         return self._opened().series[self._image]
