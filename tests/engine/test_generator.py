@@ -14,6 +14,7 @@ from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 
 from _scale import FULL, scaled
 from napari_sam_amg import AmgParameters, AutomaticMaskGenerator
+from napari_sam_amg.engine import at_once
 from napari_sam_amg.errors import ImageError, ParameterError, SamAmgError
 from napari_sam_amg.parameters import SAM2_PARAMETERS, SELECT_PARAMETERS
 
@@ -96,6 +97,19 @@ THRESHOLDS = [
     {"exclude_border": True},
     {"pred_iou_thresh": 0.2, "box_nms_thresh": 0.4, "min_area": 300, "max_area": 5000},
 ]
+
+
+@pytest.mark.parametrize("tile_size", [None, 128])
+def test_many_masks_at_once_are_the_same(small, image, monkeypatch, tile_size):
+    """On a CPU that does as an accelerator would, for which calls are dear."""
+    parameters = {"crop_n_layers": 1} if tile_size is None else {"tile_size": tile_size}
+    generator = _generator(small, **parameters)
+    expected = generator.segment(image), generator.propose(image).select()
+    monkeypatch.setattr(at_once, "pays", lambda device: True)
+    found = generator.segment(image), generator.propose(image).select()
+    assert len(expected[0]) > 3
+    for one, other in zip(found, expected, strict=True):
+        _same(one.records("binary_mask"), other.records("binary_mask"))
 
 
 def test_thresholds_cover_everything_that_select_takes():

@@ -210,6 +210,33 @@ def test_several_prompts_are_upscaled_at_once_as_one_by_one():
     torch.testing.assert_close(together, alone)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("high_res", [True, False])
+@torch.no_grad()
+def test_a_mean_taken_off_the_weights_errs_no_more_than_layer_norm(high_res, dtype):
+    """What accelerators do, against sam2's modules in float64."""
+    model = _model(128, high_res=high_res, **SCORED)
+    decoder, features = model.sam_mask_decoder, _features(128, high_res=high_res)
+    generator = torch.Generator().manual_seed(1)
+    keys = 3 * torch.randn(5, SIDE * SIDE, 128, generator=generator) + 1
+    hyper = torch.randn(5, 3, 16, generator=generator)
+    exact = copy.deepcopy(decoder).double()
+    first, norm, act, second, last = exact.output_upscaling
+    s0, s1 = (level.double() for level in features.high_res) if high_res else (0, 0)
+    x = first(keys.double().mT.unflatten(2, (SIDE, SIDE))) + s1
+    x = last(second(act(norm(x))) + s0)
+    expected = (hyper.double() @ x.flatten(2)).view(5, 3, 4 * SIDE, 4 * SIDE)
+    errors = []
+    for centred in (False, True):
+        head = MaskHead(decoder, features.high_res, (SIDE, SIDE), dtype=dtype, centred=centred)
+        found = torch.empty(5, 3, 4 * SIDE, 4 * SIDE)
+        head(keys.to(dtype), hyper, found)
+        errors.append(_error(found, expected))
+    assert errors[0] < (1e-5 if dtype == torch.float32 else 0.03)
+    assert errors[1] <= 1.5 * errors[0]
+    assert errors[1] != errors[0]  # or it was not done
+
+
 @pytest.mark.parametrize("width", [32, 64, 128, 192, 256])
 @pytest.mark.parametrize("tokens", [7, 8, 12, 40])
 def test_the_order_with_fewer_multiplications_is_taken(width, tokens):

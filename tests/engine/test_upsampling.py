@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from napari_sam_amg.engine import at_once
 from napari_sam_amg.engine.cells import Cells
 from napari_sam_amg.engine.cells_cpu import CellsOnCpu
 from napari_sam_amg.engine.unpacked import Part, UnpackedMasks
@@ -169,3 +170,37 @@ def test_unpacked_masks_do_all_that_others_do(unpacked):
     np.testing.assert_array_equal(masks.take([1]).full(0), expected[1])
     twice = UnpackedMasks.together((90, 70), [masks, masks])
     np.testing.assert_array_equal(twice.full(len(masks)), expected[0])
+
+
+def _parts(upsampler: Upsampler, logits: torch.Tensor, threshold: float) -> list[Part]:
+    areas, boxes = _measured(upsampler, logits, (threshold - 1, threshold, threshold + 1))
+    there = (areas[:, 1] > 0).nonzero()[:, 0].tolist()
+    windows = [(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in boxes[there].tolist()]
+    cut = at_once.cut_out(logits, np.array(there), [upsampler.source(w) for w in windows])
+    for index, window, own in zip(there, windows, cut, strict=True):
+        assert torch.equal(own, logits[index][upsampler.source(window)])
+    return [Part(own, w, upsampler, threshold) for own, w in zip(cut, windows, strict=True)]
+
+
+@pytest.mark.parametrize("pixels_at_once", [1 << 21, 5000, 1])
+def test_many_masks_at_once(monkeypatch, pixels_at_once) -> None:
+    """As an accelerator does it: of several crops, in any order, in portions of any size."""
+    monkeypatch.setattr(at_once, "_PIXELS_AT_ONCE", pixels_at_once)
+    parts = []
+    for size_in, size_out, threshold in [
+        ((48, 48), (131, 200), 0.0),
+        ((48, 48), (131, 200), 0.5),
+        ((32, 48), (300, 97), 0.0),
+        ((64, 64), (70, 61), -0.25),
+    ]:
+        upsampler = Upsampler(size_in, size_out, size_kept=size_out, device=CPU)
+        parts += _parts(upsampler, _blobs(size_in, 7), threshold)
+    assert len(parts) > 20
+    assert len({p.window[2] - p.window[0] for p in parts}) > 10
+    parts = [parts[i] for i in np.random.default_rng(0).permutation(len(parts))]
+    expected = np.concatenate([np.packbits(part.pixels().numpy()) for part in parts])
+    np.testing.assert_array_equal(at_once.packed(parts), expected)
+
+
+def test_nothing_is_cut_out_of_no_mask() -> None:
+    assert at_once.cut_out(torch.zeros(0, 4, 4), np.empty(0, dtype=np.int64), []) == []

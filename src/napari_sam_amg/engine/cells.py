@@ -49,16 +49,20 @@ class Line:
 
     @classmethod
     def of(cls, axis: Axis, size_in: int, kept: int) -> Line:
-        """Find the cells of an axis, of which the first `kept` outputs count."""
-        device = axis.low.device
-        cell = axis.low[:kept].cpu()
+        """Find the cells of an axis on the CPU, of which the first `kept` outputs count."""
+        cell = axis.low[:kept]
         count = torch.bincount(cell, minlength=size_in)
         first = torch.searchsorted(cell, torch.arange(size_in))
         place = torch.arange(kept) - first[cell]
         low, high = torch.full((2, size_in, int(count.max())), torch.nan).unbind()
-        low[cell, place] = axis.weight_low[:kept].cpu()
-        high[cell, place] = axis.weight_high[:kept].cpu()
-        return cls(*(part.to(device) for part in (count, first, low, high)))
+        low[cell, place] = axis.weight_low[:kept]
+        high[cell, place] = axis.weight_high[:kept]
+        return cls(count, first, low, high)
+
+    def beside(self, device: torch.device) -> Line:
+        """Return the same on another device."""
+        parts = (self.count, self.first, self.low, self.high)
+        return Line(*(part.to(device, non_blocking=True) for part in parts))
 
 
 class Cells:
@@ -74,18 +78,19 @@ class Cells:
         self._upsampler = upsampler
         self._size_in = upsampler.size_in
         height, width = upsampler.size_kept
-        self._y = Line.of(upsampler.y, self._size_in[0], height)
-        self._x = Line.of(upsampler.x, self._size_in[1], width)
-        each = self._y.low.shape[1] * self._x.low.shape[1]
+        self._device = upsampler.device
+        y = Line.of(upsampler.here[0], self._size_in[0], height)
+        x = Line.of(upsampler.here[1], self._size_in[1], width)
+        self._y, self._x = y.beside(self._device), x.beside(self._device)
+        each = y.low.shape[1] * x.low.shape[1]
         self._cells_at_once = max(1, _PIXELS_AT_ONCE // each)
-        self._device = self._y.count.device
         self._on_cpu = self._device.type == "cpu"
         # Sums of whole numbers are exact up to the precision of the type; MPS has no float64.
         exact = height * width < 1 << 24
         self._float = torch.float32 if exact or self._device.type == "mps" else torch.float64
         # A cell has no pixel where the output is smaller than the input, or is not kept.
-        there = (self._y.count > 0)[:, None] & (self._x.count > 0)
-        self._there = None if bool(there.all()) else there
+        there = (y.count > 0)[:, None] & (x.count > 0)
+        self._there = None if bool(there.all()) else there.to(self._device, non_blocking=True)
 
     def measure(
         self, logits: torch.Tensor, cutoffs: Sequence[float]

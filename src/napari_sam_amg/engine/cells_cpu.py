@@ -40,8 +40,8 @@ class CellsOnCpu:
         height, width = upsampler.size_in
         self._size = height, width
         self._masks = max(1, _LOGITS_AT_ONCE // (height * width))
-        y = Line.of(upsampler.y, height, upsampler.size_kept[0])
-        x = Line.of(upsampler.x, width, upsampler.size_kept[1])
+        y = Line.of(upsampler.here[0], height, upsampler.size_kept[0])
+        x = Line.of(upsampler.here[1], width, upsampler.size_kept[1])
         rows = np.arange(self._masks * height)
         # Of each row of all masks at once: where the one below begins, which mask it is, ...
         self._below = np.where(rows % height < height - 1, width, 0)

@@ -6,6 +6,11 @@ looking at neighbours: it is a product of N x C and C x 4 C'. Here channels stay
 only the finished logits are brought into rows and columns. The image's own features at strides
 8 and 4, and the biases, are brought into that order once an image, and each product starts from
 them.
+
+LayerNorm follows the first product. Its mean can be taken off the product's weights and biases
+instead, once an image: rows of the centred product have mean 0. An accelerator is then left with
+the length of each row: its own LayerNorm is made for long rows, and with it all LayerNorms took a
+sixth of the time of Hiera-L's kernels in float32, a quarter in bfloat16 (H200, PyTorch 2.11).
 """
 
 from __future__ import annotations
@@ -43,6 +48,8 @@ class MaskHead:
         Of the products.
     form : Form, optional
         Of keys that are not formed.
+    centred : bool, optional
+        Whether to take the mean off the weights; by default on accelerators. Not with `form`.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class MaskHead:
         *,
         dtype: torch.dtype,
         form: Form | None = None,
+        centred: bool | None = None,
     ) -> None:
         self._size = size
         first, norm, self._act1, second, self._act2 = decoder.output_upscaling
@@ -71,6 +79,11 @@ class MaskHead:
         if form is not None:
             self._image1 = form.image @ self._weight1
             start1 = start1 + form.shift @ self._weight1
+        self._centred = start1.device.type != "cpu" if centred is None else centred
+        if self._centred:
+            self._weight1, start1 = (
+                _centred(v, len(norm.weight)) for v in (self._weight1, start1)
+            )
         start1, start2 = start1.expand(h * w, -1), start2.expand(4 * h * w, -1)
         self._weight1, self._weight2 = self._weight1.to(dtype), self._weight2.to(dtype)
         self._start1, self._start2 = start1.to(dtype), start2.to(dtype)
@@ -110,8 +123,7 @@ class MaskHead:
         """Logits (bxkxn) of some positions, in the order in which they are computed."""
         count = len(hyper)
         x = first(slice(start, stop)).view(count, -1, len(self._norm[0]))
-        weight, bias = self._norm
-        x = self._act1(F.layer_norm(x, (len(weight),), weight, bias, self._eps))
+        x = self._act1(self._normed(x))
         x = self._product(self._start2[4 * start : 4 * stop], x, self._weight2)
         x = self._act2(x).view(count, -1, hyper.shape[-1])
         return torch.bmm(hyper, x.mT)
@@ -126,6 +138,14 @@ class MaskHead:
         image, weights = self._image1, keys.weights[0] @ self._weight1
         return lambda at: keys.product(image, self._start1, weights, at)[None]
 
+    def _normed(self, x: torch.Tensor) -> torch.Tensor:
+        weight, bias = self._norm
+        if not self._centred:
+            return F.layer_norm(x, (len(weight),), weight, bias, self._eps)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = torch.rsqrt(length.square() / len(weight) + self._eps)
+        return torch.addcmul(bias, x * scale.to(x.dtype), weight)
+
     @staticmethod
     def _product(start: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         count = len(rows)
@@ -137,3 +157,9 @@ def _as_product(step: torch.nn.ConvTranspose2d) -> tuple[torch.Tensor, torch.Ten
     weight = step.weight.permute(0, 2, 3, 1).flatten(1)
     bias = torch.zeros(step.out_channels) if step.bias is None else step.bias
     return weight, bias.to(weight).repeat(4)[None]
+
+
+def _centred(rows: torch.Tensor, width: int) -> torch.Tensor:
+    """Take off each the mean of every `width` columns."""
+    parts = torch.unflatten(rows, 1, (-1, width))
+    return (parts - parts.mean(-1, keepdim=True)).flatten(1)

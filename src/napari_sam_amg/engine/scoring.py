@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_sam_amg.engine import at_once
 from napari_sam_amg.engine.arriving import arriving
 from napari_sam_amg.engine.cells import Cells
 from napari_sam_amg.engine.cells_cpu import CellsOnCpu
@@ -111,19 +112,24 @@ class Scorer:
                 stability = high.astype(np.float32) / low.astype(np.float32)
             kept &= stability >= np.float32(self._cut.stability)
         chosen = np.flatnonzero(kept)
-        parts = []
-        for index, box in zip(chosen.tolist(), boxes[chosen].tolist(), strict=True):
-            window: Box = tuple(box)
-            source = logits[index][self._upsampler.source(window)].clone()
-            parts.append(Part(source, window, self._upsampler, self._threshold))
-        places = (points + origin.astype(np.float32))[chosen].tolist()
+        windows: list[Box] = [tuple(box) for box in boxes[chosen].tolist()]
+        sources = [self._upsampler.source(window) for window in windows]
+        if at_once.pays(logits.device):
+            cut = at_once.cut_out(logits, chosen, sources)
+        else:
+            cut = [logits[i][at].clone() for i, at in zip(chosen, sources, strict=True)]
+        parts = [
+            Part(own, window, self._upsampler, self._threshold)
+            for own, window in zip(cut, windows, strict=True)
+        ]
+        prompts = (points + origin.astype(np.float32))[chosen].tolist()
         rows = [
             Candidate(float(scores[i]), (x, y), int(high[i]), int(low[i]), self._crop_index)
-            for i, (x, y) in zip(chosen.tolist(), places, strict=True)
+            for i, (x, y) in zip(chosen.tolist(), prompts, strict=True)
         ]
         corner, end = boxes[chosen, :2], boxes[chosen, 2:]
-        windows = np.concatenate([corner + origin, end - corner], axis=1)
-        return UnpackedMasks(self._shape, windows, area[chosen], parts), rows
+        places = np.concatenate([corner + origin, end - corner], axis=1)
+        return UnpackedMasks(self._shape, places, area[chosen], parts), rows
 
 
 def _survivors(
@@ -135,7 +141,8 @@ def _survivors(
     if floor > 0:
         passing = scores > np.float32(floor)
         if not passing.all():
-            chosen = torch.from_numpy(np.flatnonzero(passing)).to(decoded.logits.device)
+            chosen = torch.from_numpy(np.flatnonzero(passing))
+            chosen = chosen.to(decoded.logits.device, non_blocking=True)
             return decoded.logits[chosen], prompt[passing], scores[passing]
     return decoded.logits, prompt, scores
 

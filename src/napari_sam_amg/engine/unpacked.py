@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_sam_amg.engine import at_once
 from napari_sam_amg.masks import MaskStore
 
 if TYPE_CHECKING:
@@ -113,14 +114,6 @@ def _packed(parts: Sequence[Part]) -> npt.NDArray[np.uint8]:
     """Pack masks' windows one after the other, eight pixels a byte, as `MaskStore` has them."""
     if not parts:
         return np.empty(0, dtype=np.uint8)
-    if parts[0].logits.device.type == "cpu":
-        return np.concatenate([np.packbits(part.pixels().numpy()) for part in parts])
-    # Packed where they are, so that there is one transfer, of an eighth of the size.
-    bits = []
-    for part in parts:
-        pixels = part.pixels().flatten()
-        bits += [pixels, pixels.new_zeros(-len(pixels) % 8)]
-    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8).to(bits[0].device)
-    packed = (torch.cat(bits).view(-1, 8).to(torch.uint8) * places).sum(1, dtype=torch.uint8)
-    found: npt.NDArray[np.uint8] = packed.cpu().numpy()
-    return found
+    if at_once.pays(parts[0].logits.device):
+        return at_once.packed(parts)
+    return np.concatenate([np.packbits(part.pixels().numpy()) for part in parts])

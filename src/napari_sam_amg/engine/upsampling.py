@@ -27,14 +27,18 @@ class Axis:
     weight_high: torch.Tensor
 
     @classmethod
-    def between(cls, size_in: int, size_out: int, device: torch.device) -> Axis:
+    def between(cls, size_in: int, size_out: int) -> Axis:
         """Return the axis that enlarges `size_in` numbers to `size_out`."""
         scale = torch.tensor(size_in, dtype=torch.float32) / size_out
         position = (scale * (torch.arange(size_out, dtype=torch.float32) + 0.5) - 0.5).clamp(min=0)
         low = position.long().clamp(max=size_in - 1)
         weight = (position - low).clamp(0, 1)
-        parts = (low, (low + 1).clamp(max=size_in - 1), 1 - weight, weight)
-        return cls(*(part.to(device) for part in parts))
+        return cls(low, (low + 1).clamp(max=size_in - 1), 1 - weight, weight)
+
+    def beside(self, device: torch.device) -> Axis:
+        """Return the same on another device."""
+        parts = (self.low, self.high, self.weight_low, self.weight_high)
+        return Axis(*(part.to(device, non_blocking=True) for part in parts))
 
     def part(self, start: int, stop: int) -> Axis:
         """Return some outputs, `start` to `stop - 1`."""
@@ -68,7 +72,9 @@ class Upsampler:
     small : bool
         Whether only `whole` computes what ATen does.
     y, x : Axis
-        The outputs of both axes.
+        The outputs of both axes, beside the logits.
+    here : tuple of Axis
+        Both on the CPU: nobody has to wait for an accelerator.
     """
 
     # Above this share of the frame ATen's own kernel, which gives the same, is faster.
@@ -92,9 +98,9 @@ class Upsampler:
         self.device = device
         self._on_cpu = device.type == "cpu"
         self.small = self._on_cpu and sum(size_out) <= self._SMALL
-        self.y = Axis.between(size_in[0], size_out[0], device)
-        self.x = Axis.between(size_in[1], size_out[1], device)
-        self._ends = [_ends(axis) for axis in (self.y, self.x)]
+        self.here = Axis.between(size_in[0], size_out[0]), Axis.between(size_in[1], size_out[1])
+        self.y, self.x = (axis.beside(device) for axis in self.here)
+        self._ends = [_ends(axis) for axis in self.here]
         # In float64 the product of two float32 is exact: one rounding, as in a fused
         # multiply-add (two where one addend is 2**29 times the other). Accelerators may lack
         # float64; there the kernel differs anyway.

@@ -15,8 +15,12 @@ def usual_defaults() -> Iterator[None]:
     """Make float32, full precision and the CPU torch's defaults; then as the host had them."""
     import torch
 
-    # sam2 makes tensors without saying where.
-    with torch.device("cpu"), _defaults.suspended():
+    with contextlib.ExitStack() as changes:
+        # sam2 makes tensors without saying where. Every call of torch is slower under a default
+        # device, by more than a small one takes.
+        if torch.get_default_device().type != "cpu":
+            changes.enter_context(torch.device("cpu"))
+        changes.enter_context(_defaults.suspended())
         yield
 
 
