@@ -14,7 +14,7 @@ from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.masks.doubt import doubt
 from napari_sam_amg.masks.features import Columns, tabulate
 from napari_sam_amg.masks.frames import packed
-from napari_sam_amg.masks.labels import LabelImage, checked_rule, paint
+from napari_sam_amg.masks.labels import LabelImage, checked_rule, label_image, paint
 from napari_sam_amg.masks.records import checked_mode, records
 from napari_sam_amg.masks.scored import ScoredMasks
 from napari_sam_amg.masks.store import MaskStore
@@ -296,7 +296,7 @@ class Masks(ScoredMasks, Sequence[Window]):
             If there is no such rule.
         """
         rule = self.overlap if overlap is None else checked_rule(overlap)
-        return paint(self.store, self.predicted_iou, rule).image
+        return label_image(self.store, self.predicted_iou, rule)
 
     def records(self, output_mode: str | None = None) -> list[dict[str, Any]]:
         """Return the masks as sam2's records.
