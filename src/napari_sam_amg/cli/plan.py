@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    import tifffile
+
     from napari_sam_amg.cli.options import Options
     from napari_sam_amg.cli.source import Source
     from napari_sam_amg.sources import ImageSource, Plane
@@ -100,6 +102,7 @@ def plan_images(
 
 def _planned(source: Source, options: Options) -> Iterator[Image]:
     """Yield the image of a file, or all of an OME-TIFF that holds several."""
+    from napari_sam_amg.formats.tiff import open_tiff
     from napari_sam_amg.sources.tiff_series import images_in
 
     first = _opened(source, options, 0)
@@ -111,19 +114,28 @@ def _planned(source: Source, options: Options) -> Iterator[Image]:
     if count == 1:
         yield first
         return
-    yield replace(_opened(source.plane("_s0", {"image": 0}), options, 0), files=first.files)
-    for number in range(1, count):
-        yield _opened(source.plane(f"_s{number}", {"image": number}), options, number)
+    with open_tiff(source.path) as tiff:
+        for number in range(count):
+            image = _opened(source.plane(f"_s{number}", {"image": number}), options, number, tiff)
+            yield image if number else replace(image, files=first.files)
 
 
-def _opened(source: Source, options: Options, number: int) -> Image:
+def _opened(
+    source: Source, options: Options, number: int, tiff: tifffile.TiffFile | None = None
+) -> Image:
     from napari_sam_amg.sources import open_source
+    from napari_sam_amg.sources.axes import check_axes
+    from napari_sam_amg.sources.tiff_source import image_of
 
     limit = MAX_PIXELS if options.max_pixels is None else options.max_pixels
     if options.output_format == "large" and options.max_pixels is None:
         limit = MAX_PIXELS_IN_PARTS
     try:
-        opened = open_source(source.path, axes=options.axes, max_pixels=limit, image=number)
+        if tiff is None:
+            opened = open_source(source.path, axes=options.axes, max_pixels=limit, image=number)
+        else:
+            axes = None if options.axes is None else check_axes(options.axes)
+            opened = image_of(source.path, tiff, axes=axes, max_pixels=limit, image=number)
         planes = tuple(opened.planes(channel=options.channel, z=options.z, t=options.t))
     except Exception as error:
         # The others are done all the same.

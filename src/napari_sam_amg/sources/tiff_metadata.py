@@ -61,17 +61,21 @@ def unique(names: list[str]) -> tuple[str, ...]:
 
 
 def _ome(tiff: tifffile.TiffFile, channels: int, number: int) -> Description:
+    from xml.etree import ElementTree
+
     from tifffile import xml2dict
 
     try:
-        described = xml2dict(str(tiff.ome_metadata))["OME"]["Image"]
-        images = described if isinstance(described, list) else [described]
+        # Only what is said of this image is made a dictionary: of a set of a thousand images that
+        # takes a tenth of the time. tifffile has parsed it before, by the same parser.
+        root = ElementTree.fromstring(str(tiff.ome_metadata))  # noqa: S314
+        images = [element for element in root if element.tag.rpartition("}")[2] == "Image"]
         series = tiff.series
         if len(images) > len(series) > 0:
             # Images without pixels in reach are no series, so that the numbers do not agree.
-            images = [one for one in images if str(one.get("Name")) == series[number].name]
+            images = [one for one in images if one.get("Name") == series[number].name]
             number = 0 if len(images) == 1 else len(images)
-        image = _one(images[number])
+        image = _one(xml2dict(ElementTree.tostring(images[number], "unicode"))["Image"])
         pixels = _one(image["Pixels"])
     except Exception:  # noqa: BLE001 - XML from anywhere: the pixels are readable without it
         return Description()

@@ -49,41 +49,51 @@ def open_tiff_source(
         have no named axes.
     """
     with open_tiff(path) as tiff:
-        first = chosen(path, tiff, image)
-        # Planar colour lies in front of the rows; it is read behind the columns.
-        order = [*(n for n, a in enumerate(first.axes) if a != "S")]
-        order += [n for n, a in enumerate(first.axes) if a == "S"]
-        found_axes = "".join(first.axes[n] for n in order)
-        names = resolve_axes(path, found_axes, [int(first.shape[n]) for n in order], axes)
-        front, plane, dtype = _form(path, first, names)
-        check_pixels(path, plane[0], plane[1], max_pixels)
-        check_pixel_bytes(path, dtype.itemsize * math.prod(plane[2:]))
-        kept = [n for n in range(len(front)) if names[n] in "TCZ"]
-        shape = (*(front[n] for n in kept), *plane)
-        letters = "".join(names[n] for n in kept) + ("YXS" if len(plane) == 3 else "YX")
-        channels = shape[letters.index("C")] if "C" in letters else 0
-        found = describe(tiff, channels if names == found_axes else 0, image or 0)
-        return ImageSource(
-            path=path,
-            axes=letters,
-            shape=shape,
-            dtype=dtype,
-            reader=_TiffReader(
-                path,
-                shape,
-                front,
-                plane,
-                dtype,
-                max_pixels,
-                image if len(tiff.series) > 1 else None,
-            ),
-            pixel_size={a: size for a, size in found.pixel_size.items() if a in letters},
-            time_step=found.time_step if "T" in letters else None,
-            channel_names=found.channel_names or tuple(str(n) for n in range(channels)),
-            files=files_of(path, tiff),
-            image=image or 0,
-            images=len(tiff.series) if tiff.is_ome else 1,
-        )
+        return image_of(path, tiff, axes=axes, max_pixels=max_pixels, image=image)
+
+
+def image_of(
+    path: Path, tiff: tifffile.TiffFile, *, axes: str | None, max_pixels: int, image: int | None
+) -> ImageSource:
+    """Describe an image of a file that is open; else as `open_tiff_source`.
+
+    To open a set of files takes time for each file of it.
+    """
+    first = chosen(path, tiff, image)
+    # Planar colour lies in front of the rows; it is read behind the columns.
+    order = [*(n for n, a in enumerate(first.axes) if a != "S")]
+    order += [n for n, a in enumerate(first.axes) if a == "S"]
+    found_axes = "".join(first.axes[n] for n in order)
+    names = resolve_axes(path, found_axes, [int(first.shape[n]) for n in order], axes)
+    front, plane, dtype = _form(path, first, names)
+    check_pixels(path, plane[0], plane[1], max_pixels)
+    check_pixel_bytes(path, dtype.itemsize * math.prod(plane[2:]))
+    kept = [n for n in range(len(front)) if names[n] in "TCZ"]
+    shape = (*(front[n] for n in kept), *plane)
+    letters = "".join(names[n] for n in kept) + ("YXS" if len(plane) == 3 else "YX")
+    channels = shape[letters.index("C")] if "C" in letters else 0
+    found = describe(tiff, channels if names == found_axes else 0, image or 0)
+    return ImageSource(
+        path=path,
+        axes=letters,
+        shape=shape,
+        dtype=dtype,
+        reader=_TiffReader(
+            path,
+            shape,
+            front,
+            plane,
+            dtype,
+            max_pixels,
+            image if len(tiff.series) > 1 else None,
+        ),
+        pixel_size={a: size for a, size in found.pixel_size.items() if a in letters},
+        time_step=found.time_step if "T" in letters else None,
+        channel_names=found.channel_names or tuple(str(n) for n in range(channels)),
+        files=files_of(path, tiff),
+        image=image or 0,
+        images=len(tiff.series) if tiff.is_ome else 1,
+    )
 
 
 def _form(
