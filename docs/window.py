@@ -117,6 +117,8 @@ def large() -> tuple[napari.Viewer, AmgWidget]:
     widget.result_folder.value = folder
     widget.run_large_button.changed.emit(True)
     wait(lambda: len(viewer.layers) > 1, 900)
+    widget.measure_large.changed.emit(True)
+    wait(lambda: widget._panel.status.value != "Measuring ...")
     opened_at(widget, "Very large image")
     viewer.reset_view()
     return viewer, widget

@@ -304,5 +304,7 @@ def test_measurements_need_the_image_that_was_segmented(pretend, mosaic, tmp_pat
     shown = result.measure({"a": mosaic, "b": mosaic[::-1]}, pixel_size=(2.0, 0.5))
     expected = result.masks().measure({"a": mosaic, "b": mosaic[::-1]}, pixel_size=(2.0, 0.5))
     pd.testing.assert_frame_equal(shown, expected, rtol=1e-9)
+    shapes = result.measure(pixel_size=0.5)
+    pd.testing.assert_frame_equal(shapes, result.masks().measure(pixel_size=0.5), rtol=1e-9)
     with pytest.raises(ImageError, match="has 347 x 464 pixels, the labels 348 x 464"):
         result.measure(mosaic[1:])

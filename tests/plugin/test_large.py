@@ -12,10 +12,12 @@ import pytest
 
 from _linked import same_partition
 from napari_sam_amg import AutomaticMaskGenerator
-from napari_sam_amg.errors import ImageError, ParameterError, WriteError
+from napari_sam_amg.errors import ImageError, ParameterError, ReadError, WriteError
 from napari_sam_amg.large import LargeResult
+from napari_sam_amg.large.source import Source
 from napari_sam_amg.models.registry import model_info
 from napari_sam_amg.plugin import jobs, look, seeing
+from napari_sam_amg.plugin.commands import measure_masks
 from napari_sam_amg.plugin.large_run import folder_name
 from napari_sam_amg.plugin.look import Channel, Look, Stacked
 from napari_sam_amg.plugin.planes import Plane, displayed_plane
@@ -91,6 +93,50 @@ def test_a_plane_of_a_lazy_stack(dock, wait, stack, tmp_path, brightness) -> Non
         f"{len(result)} masks, in layer {folder.name} and in {folder}"
         in widget._panel.status.value
     )
+
+
+def test_what_lies_in_a_folder_is_measured(dock, wait, qtbot, stack, tmp_path, monkeypatch):
+    """By the section's button, and by the menu once it is opened again; masks whole."""
+    lazy = da.from_array(stack[:2], chunks=(1, 100, 300))
+    widget = dock(lazy, name="slide", scale=(1, 0.5, 0.25), units=("um",) * 3)
+    viewer = widget.viewer
+    viewer.dims.set_current_step(0, 1)
+    assert not widget.measure_large.enabled
+    widget.run_large()
+    wait(widget)
+    (layer,) = (one for one in viewer.layers if one.name == "slide_1 masks")
+    assert viewer.layers.selection.active is not widget.image
+    read, original = [], Source.__getitem__
+
+    def counted(self, rows):
+        read.append(rows.stop - rows.start)
+        return original(self, rows)
+
+    monkeypatch.setattr(Source, "__getitem__", counted)
+    widget.measure_large.changed.emit(True)
+    qtbot.waitUntil(lambda: widget._panel.status.value != "Measuring ...", timeout=60_000)
+    result = LargeResult.open(tmp_path / "slide_1 masks")
+    count = len(result)
+    assert count > 1
+    assert widget._panel.status.value.startswith(f"{count} masks measured in slide")
+    assert 0 < max(read) < 240  # no whole plane
+    table = result.masks().measure(stack[1], pixel_size=(0.5, 0.25))
+    names = ["perimeter", "centroid-0", "area_um2", "intensity_mean", "intensity_max"]
+    for name in names:
+        np.testing.assert_allclose(layer.features[name][1:], table[name], rtol=1e-6)
+    again = _opened(tmp_path / "slide_1 masks")
+    viewer.add_layer(again)
+    viewer.layers.selection.active = again
+    measure_masks(viewer)
+    qtbot.waitUntil(lambda: "intensity_mean" in again.features, timeout=60_000)
+    np.testing.assert_allclose(again.features["intensity_mean"][1:], table["intensity_mean"])
+    # Nothing of a result whose folder is gone is made up from what is shown.
+    (tmp_path / "slide_1 masks").rename(tmp_path / "moved")
+    with pytest.raises(ReadError, match="slide_1 masks holds no finished result"):
+        measure_masks(viewer)
+    viewer.layers.remove(layer)
+    widget.measure_large.changed.emit(True)
+    assert "no longer there" in widget._panel.status.value
 
 
 def _opened(folder):

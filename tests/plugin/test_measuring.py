@@ -10,7 +10,8 @@ import zarr
 from skimage.measure import regionprops_table
 
 from napari_sam_amg.errors import ImageError, WriteError
-from napari_sam_amg.plugin.measuring import measurement, start_measuring, with_measurements
+from napari_sam_amg.plugin.measuring import start_measuring, with_measurements
+from napari_sam_amg.plugin.to_measure import measurement
 from napari_sam_amg.plugin.writers import write_features
 
 INTENSITIES = ("intensity_mean", "intensity_max")

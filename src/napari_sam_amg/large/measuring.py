@@ -44,7 +44,7 @@ def measured(
     """
     import pandas as pd
 
-    named = image if isinstance(image, Mapping) else {"": image}
+    named = image if isinstance(image, Mapping) else {} if image is None else {"": image}
     sources = {name: Source(one, f"the image {name}".strip()) for name, one in named.items()}
     for name, source in sources.items():
         if source.shape != shape:
@@ -63,7 +63,7 @@ def measured(
         ]
         store = MaskStore.from_windows((bottom - top, shape[1]), items)
         rows = {name: source[slice(top, bottom)] for name, source in sources.items()}
-        pixels = rows if isinstance(image, Mapping) else rows[""]
+        pixels = rows if isinstance(image, Mapping) else rows.get("")
         new = measure(store, pixels, pixel_size=pixel_size, unit=unit)
         new["label"] += first - 1
         new["centroid-0"] += top

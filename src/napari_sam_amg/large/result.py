@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from napari_sam_amg.masks.ragged import Indices
 
 
+FOLDER = "napari_sam_amg_folder"
+"""Key in ``layer.metadata`` of a result's layer: the folder that it lies in."""
+
+
 @dataclass(frozen=True)
 class LargeStep:
     """Progress of a run; stop asking for more to end it, and start it again to go on.
@@ -129,7 +133,7 @@ class LargeResult:
 
     def measure(
         self,
-        image: Any,
+        image: Any = None,
         *,
         pixel_size: float | tuple[float, float] | None = None,
         unit: str = "um",
@@ -140,7 +144,7 @@ class LargeResult:
         ----------
         image : array, HxW, HxWx1, HxWx3 or HxWx4, or mapping of names to arrays
             As for `steps_large`, in the image's own values; transparency is no channel. Of a
-            mapping each array is a channel.
+            mapping each array is a channel. None measures shapes only.
         pixel_size, unit
             As for `Masks.measure`.
 
@@ -173,7 +177,7 @@ class LargeResult:
             "multiscale": len(levels) > 1,
             "scale": self.provenance["pixel_size"],
             "features": features,
-            "metadata": {"napari_sam_amg": self.provenance},
+            "metadata": {"napari_sam_amg": self.provenance, FOLDER: str(self.path.absolute())},
         }
         return (levels if len(levels) > 1 else levels[0]), keywords, "labels"
 

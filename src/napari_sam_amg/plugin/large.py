@@ -16,7 +16,7 @@ from napari_sam_amg.plugin.section import Host, Section
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_sam_amg.large import LargeResult
     from napari_sam_amg.plugin.jobs import Job
@@ -45,8 +45,18 @@ class Large(Section):
             "goes on when this is pressed again. The thresholds are those of the moment; they do "
             "not act afterwards.</qt>",
         )
-        self.rows = [self.result_folder, self.run_large]
+        self.measure_large = PushButton(
+            name="measure_large",
+            text="Measure",
+            tooltip="<qt>Add the shape of each mask, and its intensities in every image layer of "
+            "the same pixels, to the layer's features; a few rows are read at a time. For a "
+            "result that was opened from its folder: Layers &gt; Measure.</qt>",
+            enabled=False,
+        )
+        self._labels: Labels | None = None
+        self.rows = [self.result_folder, (self.run_large, self.measure_large)]
         self.run_large.changed.connect(lambda: host.attempt(host.run_large))
+        self.measure_large.changed.connect(lambda: host.attempt(self._measure))
 
     def job(self, make: Callable[[Image | None], Job]) -> LargeJob:
         """Return what is to be done.
@@ -86,6 +96,7 @@ class Large(Section):
 
         data, keywords, _ = placed_layer(result, large.job.plane)
         layer = self._host.viewer.add_labels(data, **keywords)
+        self._labels, self.measure_large.enabled = layer, True
         used = computed_as(result.provenance, large.job.precision)
         doubt = result.doubt
         more = doubt and f" Warning: {doubt}."
@@ -95,3 +106,12 @@ class Large(Section):
         )
         if doubt:
             show_warning(f"{large.job.plane.name}: {doubt}.")
+
+    def _measure(self) -> None:
+        from napari_sam_amg.plugin.measuring import measure_shown
+
+        gone = (
+            "the layer of the result is no longer there: open its folder with File > Open, choose "
+            "the layer and take Layers > Measure"
+        )
+        measure_shown(self._labels, self._host, self.measure_large, gone)

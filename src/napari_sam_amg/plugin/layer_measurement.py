@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from napari_sam_amg.large import LargeResult
     from napari_sam_amg.masks import Masks
 
 
@@ -45,6 +46,31 @@ class Measurement:
         image = planes if len(planes) > 1 else next(iter(planes.values()), None)
         table = measure(self.masks.store, image, pixel_size=self.pixel_size)
         return table.drop(columns="label").assign(index=self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class LargeMeasurement:
+    """What is to be measured of a result that lies in a folder, a few rows at a time.
+
+    Attributes
+    ----------
+    result : LargeResult
+    channels : dict
+        Planes, HxW, by the names of their layers; they may be lazy.
+    pixel_size : (float, float) or None
+        Height and width of a pixel in micrometres.
+    """
+
+    result: LargeResult
+    channels: dict[str, Any]
+    pixel_size: tuple[float, float] | None
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each mask, ``index`` being its label."""
+        several = len(self.channels) > 1
+        image = self.channels if several else next(iter(self.channels.values()), None)
+        table = self.result.measure(image, pixel_size=self.pixel_size)
+        return table.rename(columns={"label": "index"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, PushButton
-from qtpy.compat import isalive
 
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.linking.parameters import LinkParameters, TrackParameters
@@ -208,18 +207,10 @@ class Stacks(Section):
             show_warning(f"{found.job.first.plane.name}: {doubt}.")
 
     def _measure(self) -> None:
-        from napari_sam_amg.plugin.measuring import start_measuring
+        from napari_sam_amg.plugin.measuring import measure_shown
 
-        layer = self._labels
-        if layer is None or layer not in self._host.viewer.layers:
-            raise ParameterError("the objects' layer is no longer there: press Link again")
-        self._host.viewer.layers.selection.active = layer
-        self._host.say("Measuring ...")
-        start_measuring(layer, self._host.viewer, self._measured)
-
-    def _measured(self, text: str) -> None:
-        if isalive(self.measure_stack.native):  # type: ignore[no-untyped-call]
-            self._host.say(text)
+        gone = "the objects' layer is no longer there: press Link again"
+        measure_shown(self._labels, self._host, self.measure_stack, gone)
 
     def _shown(self, layer: Image) -> list[int]:
         return shown_axes(layer, self._host.viewer)

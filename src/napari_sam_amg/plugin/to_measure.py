@@ -1,0 +1,129 @@
+"""What of a viewer is measured of a Labels layer, and in which channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam_amg.errors import ImageError
+from napari_sam_amg.large.result import FOLDER, LargeResult
+from napari_sam_amg.plugin.choice import image_layers
+from napari_sam_amg.plugin.edited import labelled_masks_of_layer
+from napari_sam_amg.plugin.layer_measurement import (
+    LargeMeasurement,
+    Measurement,
+    StackMeasurement,
+)
+from napari_sam_amg.plugin.layers import PREVIEW, PROVENANCE, pixel_sides_um
+from napari_sam_amg.plugin.placement import plane_axes
+from napari_sam_amg.plugin.planes import level_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari.viewer
+    import numpy.typing as npt
+    from napari.layers import Image, Labels
+
+
+def measurement(
+    layer: Labels, viewer: napari.viewer.Viewer
+) -> Measurement | StackMeasurement | LargeMeasurement:
+    """Say what is to be measured of a Labels layer; of a single plane, labels are computed.
+
+    Of a result that lies in a folder, masks and pixels are read a few rows at a time.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+    viewer : napari.viewer.Viewer
+        Every image layer in it that has the same pixels, in the same place, gives a channel.
+
+    Raises
+    ------
+    ImageError
+        If the layer has several planes and no image has them too: there are no shapes of such
+        objects to measure.
+    ReadError
+        If the folder of a result is not where it was.
+    """
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = tuple(data.shape)
+    axes = [axis for axis, length in enumerate(shape) if length > 1]
+    flat = len(axes) <= 2
+    if flat:
+        axes = plane_axes(shape)
+    channels: dict[str, Any] = {}
+    for image in image_layers(viewer):
+        if PREVIEW not in image.metadata:
+            channels |= _channels(image, shape, axes, layer, flat=flat)
+    if not flat:
+        if not channels:
+            raise ImageError(
+                f"layer {layer.name!r} has several planes, and no image layer has the same ones "
+                "in the same place: open the image that its objects are to be measured in"
+            )
+        return StackMeasurement(data, channels)
+    sides = pixel_sides_um({"scale": layer.scale, "units": layer.units}, axes)
+    if FOLDER in layer.metadata:
+        return LargeMeasurement(LargeResult.open(layer.metadata[FOLDER]), channels, sides)
+    ((_, labels, masks),) = labelled_masks_of_layer(
+        data, {"name": layer.name, "metadata": layer.metadata}
+    )
+    return Measurement(labels, masks, channels, sides)
+
+
+def _channels(
+    image: Image, shape: tuple[int, ...], axes: Sequence[int], layer: Labels, *, flat: bool
+) -> dict[str, Any]:
+    """Return the pixels of an image layer on which a Labels layer of `shape` lies, by name.
+
+    Along axes that are not among `axes` it is a single place, left out if `flat`.
+    """
+    recorded = layer.metadata.get(PROVENANCE, {}).get("plane", {}).get("index")
+    for level in range(len(image.data) if image.multiscale else 1):
+        data = level_data(image, level)
+        sides = tuple(data.shape[: image.ndim])
+        if len(sides) != len(shape) or any(sides[axis] != shape[axis] for axis in axes):
+            continue
+        offset = np.zeros(len(shape), dtype=int)
+        for axis, length in enumerate(sides):
+            if axis not in axes and length > 1:
+                if recorded is None or len(recorded) != len(shape):
+                    return {}  # nothing says which of its planes
+                offset[axis] = min(int(recorded[axis] or 0), length - 1)
+        factors = image.downsample_factors[level] if image.multiscale else np.ones(len(shape))
+        if not _in_place(image, axes, offset, np.asarray(factors, dtype=float), shape, layer):
+            return {}
+        pixels = data[
+            tuple(
+                slice(None) if axis in axes else at if flat else slice(at, at + 1)
+                for axis, at in enumerate(offset.tolist())
+            )
+        ]
+        if image.rgb:
+            colours = ("red", "green", "blue")
+            return {f"{image.name} {name}": pixels[..., i] for i, name in enumerate(colours)}
+        return {image.name: pixels}
+    return {}
+
+
+def _in_place(
+    image: Image,
+    axes: Sequence[int],
+    offset: npt.NDArray[np.int64],
+    factors: npt.NDArray[np.float64],
+    shape: tuple[int, ...],
+    layer: Labels,
+) -> bool:
+    """Return whether an image's pixels lie on those of a Labels layer, to half a pixel."""
+    # The first corner and those beside it tell of any shift, turn and stretch.
+    corners = np.zeros((1 + len(axes), len(shape)))
+    for number, axis in enumerate(axes, start=1):
+        corners[number, axis] = shape[axis] - 1
+    for at in corners:
+        found = layer.world_to_data(image.data_to_world((at + offset) * factors))
+        if (np.abs(np.asarray(found) - at)[list(axes)] > 0.5).any():
+            return False
+    return True
