@@ -111,6 +111,44 @@ def test_a_stack_has_a_result_for_each_plane_and_one_contrast(
     assert len(contrasts) == 1
 
 
+@pytest.mark.parametrize("form", ["stack", "channels", "colour", "float"])
+def test_the_summary_is_that_of_a_run_in_memory(
+    form: str, field: np.ndarray, tmp_path: Path
+) -> None:
+    path, words = tmp_path / "in" / "a.ome.tif", {"ome": True, "tile": (64, 96)}
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+    if form == "stack":
+        write_tiff(path, np.stack([field // 3, field]), metadata={"axes": "ZYX", **sizes}, **words)
+    elif form == "channels":
+        names = {"Channel": {"Name": ["DAPI", "GFP"]}}
+        data = np.stack([field, field[::-1]])
+        write_tiff(path, data, metadata={"axes": "CYX", **sizes, **names}, **words)
+    elif form == "colour":
+        path = path.with_name("a.tif")
+        colours = np.stack([field // 256, field // 300, field // 200], -1).astype(np.uint8)
+        write_tiff(path, colours, photometric="rgb", tile=(64, 96))
+    else:
+        path = path.with_name("a.tif")
+        holed = field.astype(np.float32)
+        holed[:9] = np.nan
+        write_tiff(path, holed, rowsperstrip=70)
+    chosen = ["--summary", *(["--channel", "0"] if form == "channels" else [])]
+    written = tmp_path / "out" / "summary.csv"
+    assert main(command(tmp_path, *LARGE, *chosen)) == 0
+    found = pd.read_csv(written)
+    written.unlink()
+    assert main(command(tmp_path, "--format", "labels", *LARGE[2:], *chosen)) == 0
+    expected = pd.read_csv(written)
+    assert expected["masks"].min() > 1
+    assert len(found) == (2 if form == "stack" else 1)
+    assert ("intensity_mean_inside-GFP" in found) is (form == "channels")
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
+    # A row for each result: without it, a run that passes over results is to give it again.
+    written.unlink()
+    assert main(command(tmp_path, *LARGE, *chosen, "--skip-existing")) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(written), expected, rtol=1e-9)
+
+
 def test_a_run_that_was_ended_goes_on(
     field: np.ndarray,
     tmp_path: Path,
@@ -179,7 +217,6 @@ def test_what_is_there_is_not_replaced(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--summary"], "--summary cannot be had with --format large"),
         (["--scheduler", "tcp://127.0.0.1:1"], "--scheduler cannot be had with --format large"),
         (["--link"], "--link needs --format labels or ome-zarr, found large"),
         (["--polygons"], "--polygons needs --format coco, found large"),

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from napari_sam_amg.image import without_alpha
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
@@ -33,9 +36,7 @@ class Planar:
     @property
     def names(self) -> tuple[str, ...] | None:
         """Names of the channels; None if there is only one."""
-        names = self.plane.source.value_names
-        alpha = names is not None and self.plane.source.length("C") == 1 and len(names) == 4
-        return names[:3] if names is not None and alpha else names
+        return channel_names(self.plane)
 
     def read_channels(self) -> npt.NDArray[Any]:
         """Read all channels of the plane, HxW or HxWxC; transparency is none."""
@@ -87,6 +88,16 @@ class Found:
         """Return what is left when a plane's pixels are let go; they can be read again."""
         return Planar(self.plane, self.masks)
 
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """Pixels of each mask."""
+        return self.masks.areas
+
+    def blocks(self) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]]:
+        """Yield where masks are (HxW), and all channels (HxWxC); here of the whole plane."""
+        inside = self.masks.to_labels() > 0
+        yield inside, self.channels.reshape(*inside.shape, -1)
+
     @cached_property
     def measured(self) -> pd.DataFrame:
         """Measurements of the masks in all channels."""
@@ -103,10 +114,19 @@ class Found:
     @property
     def place(self) -> dict[str, int]:
         """Where the plane is along the axes that the image has several planes along."""
-        source = self.plane.source
-        return {
-            axis.lower(): at for axis, at in self.plane.index.items() if source.length(axis) > 1
-        }
+        return place_of(self.plane)
+
+
+def channel_names(plane: Plane) -> tuple[str, ...] | None:
+    """Return the names of a plane's channels; None if there is only one."""
+    names = plane.source.value_names
+    alpha = names is not None and plane.source.length("C") == 1 and len(names) == 4
+    return names[:3] if names is not None and alpha else names
+
+
+def place_of(plane: Plane) -> dict[str, int]:
+    """Return where a plane is along the axes that its image has several planes along."""
+    return {axis.lower(): at for axis, at in plane.index.items() if plane.source.length(axis) > 1}
 
 
 def beside(measured: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam_amg.cli.found import beside
+from napari_sam_amg.cli.found import beside, channel_names, place_of
 from napari_sam_amg.cli.outputs import targets
 from napari_sam_amg.cli.plan import named
 from napari_sam_amg.cli.segment import Segmenter, describe
@@ -37,6 +38,8 @@ class FoundLarge:
 
     Attributes
     ----------
+    image : Source
+        The image that it belongs to.
     masks : LargeResult
     result : Source
         What the result is called.
@@ -47,6 +50,7 @@ class FoundLarge:
         How many pixels may be read at once, where a file does not allow anything else.
     """
 
+    image: Source
     masks: LargeResult
     result: Source
     plane: Plane
@@ -54,18 +58,53 @@ class FoundLarge:
     most: int
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the channels; None if there is only one."""
+        return channel_names(self.plane)
+
+    @property
+    def place(self) -> dict[str, int]:
+        """Where the plane is along the axes that the image has several planes along."""
+        return place_of(self.plane)
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """Pixels of each mask."""
+        areas: NDArray[np.int64] = self.masks.table["area"].to_numpy(np.int64)
+        return areas
+
+    @property
     def table(self) -> pd.DataFrame:
         """Measurements in all channels, and what else is known of the masks."""
+        channels = self._channels()
+        image: Any = channels
+        if len(channels) == 1:
+            (image,) = channels.values()
+        return beside(self.masks.measure(image, pixel_size=self.sides), self.masks.table)
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
+        """Yield where masks are, and all channels, of a few rows at a time; see `Found`."""
+        from napari_sam_amg.large.source import Source as Pixels
+
+        channels = [Pixels(rows, name) for name, rows in self._channels().items()]
+        labels = self.masks.levels[0]
+        for top, bottom in itertools.pairwise(channels[0].bounds):
+            rows = slice(top, bottom)
+            inside = np.asarray(labels[rows]) > 0
+            pixels = [channel[rows].reshape(*inside.shape, -1) for channel in channels]
+            yield inside, np.concatenate(pixels, axis=2)
+
+    def _channels(self) -> dict[str, Any]:
+        """Return all channels of the plane, unread, by name; colours are one."""
         from napari_sam_amg.sources.rows import lazily
 
         source = self.plane.source
-        image: Any = lazily(self.plane, self.most)
-        if source.length("C") > 1:
-            image = {
-                name: lazily(replace(self.plane, channel=number), self.most)
-                for number, name in enumerate(source.channel_names)
-            }
-        return beside(self.masks.measure(image, pixel_size=self.sides), self.masks.table)
+        if source.length("C") == 1:
+            return {"": lazily(self.plane, self.most)}
+        return {
+            name: lazily(replace(self.plane, channel=number), self.most)
+            for number, name in enumerate(source.channel_names)
+        }
 
 
 class LargeSegmenter(Segmenter):
@@ -100,7 +139,9 @@ class LargeSegmenter(Segmenter):
             if result is None:
                 raise SamAmgError("the run ended without a result; please report this")
             self._note(source, result.provenance)
-            yield FoundLarge(result, part.result, plane, self._sides(plane), self._most)
+            yield FoundLarge(
+                self._image.source, result, part.result, plane, self._sides(plane), self._most
+            )
 
     @property
     def _most(self) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_sam_amg.cli.found import Found
+    from napari_sam_amg.cli.large import FoundLarge
 
 PLACE = ("name", "t", "z")
 COLUMNS = (
@@ -60,7 +61,7 @@ class Summary:
             for row in _read(self._path):
                 self._put((row["name"], row["t"], row["z"]), row)
 
-    def add(self, found: Found) -> None:
+    def add(self, found: Found | FoundLarge) -> None:
         """Take the masks of a plane."""
         key = _key(found.image.name, found.place)
         # When it could not be opened, the image had no planes.
@@ -149,30 +150,56 @@ def _text(value: Any) -> str:
     return repr(value)
 
 
-def _values(found: Found) -> dict[str, Any]:
-    areas = found.masks.areas
+def _values(found: Found | FoundLarge) -> dict[str, Any]:
+    areas = found.areas
     total, median = int(areas.sum()), float(np.median(areas)) if len(areas) else float("nan")
     pixel = None if found.sides is None else found.sides[0] * found.sides[1]
-    inside = np.asarray(found.masks.to_labels()) > 0
+    totals = [_Totals(), _Totals()]  # outside, inside
+    for inside, channels in found.blocks():
+        for total_of, where in zip(totals, (~inside, inside), strict=True):
+            total_of.add(channels[where])
     values: dict[str, Any] = {
         "masks": len(areas),
         "area_total": total,
         "area_median": median,
         "area_total_um2": None if pixel is None else total * pixel,
         "area_median_um2": None if pixel is None else median * pixel,
-        "fraction_covered": float(inside.mean()),
+        "fraction_covered": totals[1].pixels / (totals[0].pixels + totals[1].pixels),
     }
-    channels = found.channels.reshape(*inside.shape, -1)
-    names = found.names
-    for number in range(channels.shape[2]):
-        suffix = "" if names is None else f"-{names[number]}"
-        values[_INSIDE + suffix] = _mean(channels[..., number][inside])
-        values[_OUTSIDE + suffix] = _mean(channels[..., number][~inside])
+    means = [total_of.means for total_of in totals]
+    for suffix, outside, within in zip(
+        ("",) if found.names is None else [f"-{name}" for name in found.names], *means, strict=True
+    ):
+        values[_INSIDE + suffix] = within
+        values[_OUTSIDE + suffix] = outside
     return values
 
 
-def _mean(values: npt.NDArray[Any]) -> float:
-    """Return the mean of finite values; NaN without any."""
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
-    return float(values.mean(dtype=np.float64)) if values.size else float("nan")
+class _Totals:
+    """Means of channels over pixels that come in parts."""
+
+    def __init__(self) -> None:
+        self.pixels = 0
+        self._sums: list[float] = []
+        self._counts: list[int] = []
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        """Take some pixels, PxC; of each channel the finite values count."""
+        self.pixels += len(values)
+        channels = list(values.T)
+        if values.dtype.kind == "f":
+            channels = [channel[np.isfinite(channel)] for channel in channels]
+        sums = [float(channel.sum(dtype=np.float64)) for channel in channels]
+        counts = [channel.size for channel in channels]
+        self._sums = [a + b for a, b in zip(self._sums or [0.0] * len(sums), sums, strict=True)]
+        self._counts = [
+            a + b for a, b in zip(self._counts or [0] * len(sums), counts, strict=True)
+        ]
+
+    @property
+    def means(self) -> list[float]:
+        """The mean of each channel; NaN without a finite value."""
+        return [
+            total / count if count else float("nan")
+            for total, count in zip(self._sums, self._counts, strict=True)
+        ]

@@ -18,7 +18,6 @@ _RANGE = re.compile(r"(\d*):(\d*)(?::(\d*))?", re.ASCII)
 _NEED_SIZE = ("labels", "ome-zarr", "large")
 
 _NO_USE = {
-    "summary": "each result has a table.csv",
     "scheduler": "a run that is ended goes on where it was, on one machine",
 }
 
