@@ -181,7 +181,7 @@ def test_what_is_shown_by_hand_is_not_nothing_found(viewer, sample_images, qtbot
     widget.result.corrections.promote(best, None)
     widget.result.update()
     widget.stability_score_thresh.value = 0.9
-    assert widget._panel.status.value.startswith("1 masks shown")
+    assert widget._panel.status.value.startswith("1 mask shown")
     assert "nothing was found" not in widget._panel.status.value
     # Nor are masks that were all taken away.
     widget.pred_iou_thresh.value = 0.43

@@ -17,6 +17,7 @@ from napari_sam_amg.distributed.planes import RemotePlane
 from napari_sam_amg.distributed.setup import Setup
 from napari_sam_amg.distributed.worker import contrast_of
 from napari_sam_amg.formats.limits import MAX_PIXELS
+from napari_sam_amg.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,8 +111,7 @@ def remote_segmenters(options: Options, images: list[Image]) -> Iterator[Segment
             check_agreement(options, architecture)
         if not options.quiet:
             count = len(architectures)
-            plural = "" if count == 1 else "s"
-            say(f"{count} worker{plural} at {options.scheduler}")
+            say(f"{counted(count, 'worker')} at {options.scheduler}")
         groups = {
             id(part): number
             for number, part in enumerate(part for image in images for part in image.parts)

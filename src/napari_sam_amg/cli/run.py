@@ -15,6 +15,7 @@ from napari_sam_amg.cli.segment import Segmenter
 from napari_sam_amg.cli.streams import say, warn
 from napari_sam_amg.errors import SamAmgError, WriteError
 from napari_sam_amg.masks.doubt import doubt_of_planes
+from napari_sam_amg.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,8 +151,7 @@ def _one(image: Image, part: Part, segmenter: Segmenter, work: Work) -> tuple[st
             work.summary.save()
         work.writer.write()
     planes = f"{len(part.planes)} planes, " if len(part.planes) > 1 else ""
-    plural = "" if count == 1 else "s"
-    text = f"{planes}{count} mask{plural}, {time.perf_counter() - began:.1f} s"
+    text = f"{planes}{counted(count, 'mask')}, {time.perf_counter() - began:.1f} s"
     return text, doubt_of_planes(doubts)
 
 

@@ -12,6 +12,7 @@ from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.plugin.jobs import computed_as
 from napari_sam_amg.plugin.large_run import LargeJob, folder_name, placed_layer
 from napari_sam_amg.plugin.section import Host, Section
+from napari_sam_amg.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +102,8 @@ class Large(Section):
         doubt = result.doubt
         more = doubt and f" Warning: {doubt}."
         self._host.say(
-            f"{len(result)} masks, in layer {layer.name} and in {result.path}. {seconds:.0f} s."
-            f"{used}{more}"
+            f"{counted(len(result), 'mask')}, in layer {layer.name} and in {result.path}. "
+            f"{seconds:.0f} s.{used}{more}"
         )
         if doubt:
             show_warning(f"{large.job.plane.name}: {doubt}.")

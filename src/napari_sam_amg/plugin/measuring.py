@@ -10,6 +10,7 @@ from qtpy.compat import isalive
 from napari_sam_amg.errors import ParameterError
 from napari_sam_amg.plugin.layer_measurement import StackMeasurement
 from napari_sam_amg.plugin.to_measure import measurement
+from napari_sam_amg.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +72,8 @@ def start_measuring(
             return
         layer.features = with_measurements(layer.features, table)
         names = ", ".join(what.channels) or "no image: shapes only"
-        kind = "objects" if isinstance(what, StackMeasurement) else "masks"
-        done(f"{len(table)} {kind} measured in {names}; see the features table.")
+        kind = "object" if isinstance(what, StackMeasurement) else "mask"
+        done(f"{counted(len(table), kind)} measured in {names}; see the features table.")
 
     worker: FunctionWorker[pd.DataFrame] = create_worker(
         what.table, _start_thread=False, _progress={"total": 0, "desc": "Measuring masks"}

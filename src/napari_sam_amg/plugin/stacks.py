@@ -19,6 +19,7 @@ from napari_sam_amg.plugin.section import Host, Section
 from napari_sam_amg.plugin.stack_axes import NAMES, NONE, axes_of, axis_field
 from napari_sam_amg.plugin.stack_layers import show_stack
 from napari_sam_amg.plugin.stack_run import StackJob
+from napari_sam_amg.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -192,8 +193,8 @@ class Stacks(Section):
         self.link_again.enabled = True
         labels, tracks = show_stack(found, self._host.viewer)
         self._labels, self.measure_stack.enabled = labels, True
-        what = "objects" if found.job.t is None else "tracks"
-        words = f"{len(found.linked)} {what} in {len(found.masks)} planes"
+        what = counted(len(found.linked), "object" if found.job.t is None else "track")
+        words = f"{what} in {counted(len(found.masks), 'plane')}"
         words += f" of {len(found.job.jobs)}" if found.partial else ""
         if found.job.t is not None and tracks is None and len(found.linked):
             words += "; no Tracks layer: napari shows one for axes in the order t, (z,) y, x"

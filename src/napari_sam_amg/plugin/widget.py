@@ -8,6 +8,7 @@ from magicgui.widgets import Container
 from psygnal import Signal
 
 from napari_sam_amg.errors import ImageError, ParameterError, SamAmgError
+from napari_sam_amg.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -341,5 +342,6 @@ class AmgWidget(Container[Any]):
 
     def _shown(self, masks: Masks, result: Result, more: str = "") -> None:
         doubt = result.doubt and f" Warning: {result.doubt}."
-        self.say(f"{len(masks)} masks shown, of {len(result.proposals)} candidates.{more}{doubt}")
+        shown, known = counted(len(masks), "mask"), counted(len(result.proposals), "candidate")
+        self.say(f"{shown} shown, of {known}.{more}{doubt}")
         self.result_changed.emit()
