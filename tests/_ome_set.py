@@ -23,11 +23,12 @@ IMAGE = (
 )
 
 
-def write_set(folder: Path, planes: np.ndarray) -> None:
+def write_set(folder: Path, planes: np.ndarray, name: str = "field {n}") -> None:
     """Write three planes (uint8, 3x13x17) as files of an image each; all describe the set."""
+    image = IMAGE.replace("field {n}", name)
     files = ["a.ome.tif", "b.ome.tif", "c.ome.tif"]
-    images = "".join(IMAGE.format(n=n, file=f, size=n + 0.5) for n, f in enumerate(files))
-    for number, name in enumerate(files):
+    images = "".join(image.format(n=n, file=f, size=n + 0.5) for n, f in enumerate(files))
+    for number, file in enumerate(files):
         words: dict[str, Any] = {"photometric": "minisblack", "metadata": None}
-        description = XML.format(own=name, images=images)
-        tifffile.imwrite(folder / name, planes[number], description=description, **words)
+        description = XML.format(own=file, images=images)
+        tifffile.imwrite(folder / file, planes[number], description=description, **words)

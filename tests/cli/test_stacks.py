@@ -523,10 +523,21 @@ def test_an_image_of_several_that_cannot_be_opened_is_named_and_the_others_are_d
     assert [path.name for path in (tmp_path / "out").glob("*.tif")] == ["a.ome_s1.tif"]
 
 
-def test_images_of_a_set_of_files_are_done_once(tmp_path: Path, generator: Any) -> None:
+def test_images_of_a_set_of_files_are_done_once(
+    tmp_path: Path, generator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "in").mkdir()
     write_set(tmp_path / "in", RNG.integers(0, 256, (3, 13, 17), dtype=np.uint8))
-    assert main(command(tmp_path, "--format", "labels")) == 0
+    parsed, original = [], tifffile.TiffFile._series_ome
+
+    def counted(self: Any) -> Any:
+        parsed.append(1)
+        return original(self)
+
+    monkeypatch.setattr(tifffile.TiffFile, "_series_ome", counted)
+    said = main(command(tmp_path, "--format", "labels"))
+    assert len(parsed) == 2 + 3  # twice for the plan, and once when the turn of each comes
+    assert said == 0
     names = {path.name for path in (tmp_path / "out").glob("*.tif")}
     assert names == {f"a.ome_s{number}.tif" for number in range(3)}
 

@@ -202,5 +202,42 @@ def test_many_masks_at_once(monkeypatch, pixels_at_once) -> None:
     np.testing.assert_array_equal(at_once.packed(parts), expected)
 
 
+@pytest.mark.parametrize("pixels_at_once", [1 << 20, 300])
+def test_the_part_of_a_square_that_is_kept(monkeypatch, pixels_at_once) -> None:
+    monkeypatch.setattr(at_once, "_PIXELS_AT_ONCE", pixels_at_once)
+    upsampler = Upsampler((40, 40), (160, 160), size_kept=(111, 160), device=CPU)
+    parts = _parts(upsampler, _blobs((40, 40), 9), 0.0)
+    expected = (_full(_blobs((40, 40), 9), (160, 160))[:, :111] > 0).numpy()
+    expected = [mask for mask in expected if mask.any()]
+    assert len(parts) == len(expected) > 3
+    found = at_once.packed(parts)
+    for part, mask in zip(parts, expected, strict=True):
+        left, top, right, bottom = part.window
+        bits = np.packbits(mask[top:bottom, left:right])
+        np.testing.assert_array_equal(found[: len(bits)], bits)
+        found = found[len(bits) :]
+    assert not len(found)
+
+
+def test_memory_does_not_grow_with_the_number_of_masks(monkeypatch) -> None:
+    """No more is laid out at once than is said, and never more than one mask beyond."""
+    monkeypatch.setattr(at_once, "_PIXELS_AT_ONCE", 2000)
+    laid, original = [], at_once._laid_out
+
+    def watched(sizes, *others):
+        laid.append((int(sizes.sum()), len(sizes)))
+        return original(sizes, *others)
+
+    monkeypatch.setattr(at_once, "_laid_out", watched)
+    upsampler = Upsampler((48, 48), (200, 200), size_kept=(200, 200), device=CPU)
+    at_once.packed(_parts(upsampler, _blobs((48, 48), 40), 0.0))
+    assert len(laid) > 5
+    assert all(total <= 2000 or count == 1 for total, count in laid)
+    assert any(
+        part.window[2] - part.window[0] > 60
+        for part in _parts(upsampler, _blobs((48, 48), 40), 0.0)
+    )
+
+
 def test_nothing_is_cut_out_of_no_mask() -> None:
     assert at_once.cut_out(torch.zeros(0, 4, 4), np.empty(0, dtype=np.int64), []) == []

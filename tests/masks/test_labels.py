@@ -22,6 +22,9 @@ def test_rules_against_brute_force(rule, seed):
     labels = masks.to_labels(rule)
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, expected)
+    assert masks.store.has_spans is (rule == "discard_overlaps")
+    masks.store.prepare()  # then they are drawn from spans
+    np.testing.assert_array_equal(masks.to_labels(rule), expected)
     own = Masks.from_arrays(stack, predicted_iou=scores, overlap=rule)
     np.testing.assert_array_equal(own.to_labels(), expected)
     visible = np.bincount(expected.ravel(), minlength=15)[1:]

@@ -22,6 +22,7 @@ from napari_sam_amg.plugin.large_run import folder_name
 from napari_sam_amg.plugin.look import Channel, Look, Stacked
 from napari_sam_amg.plugin.planes import Plane, displayed_plane
 from napari_sam_amg.plugin.readers import get_reader
+from napari_sam_amg.plugin.to_measure import measurement
 from napari_sam_amg.plugin.widget import AmgWidget
 from napari_sam_amg.stack_contrast import stack_contrast
 
@@ -109,7 +110,8 @@ def test_what_lies_in_a_folder_is_measured(dock, wait, qtbot, stack, tmp_path, m
     read, original = [], Source.__getitem__
 
     def counted(self, rows):
-        read.append(rows.stop - rows.start)
+        part = rows[0] if isinstance(rows, tuple) else rows
+        read.append(part.stop - part.start)
         return original(self, rows)
 
     monkeypatch.setattr(Source, "__getitem__", counted)
@@ -130,11 +132,29 @@ def test_what_lies_in_a_folder_is_measured(dock, wait, qtbot, stack, tmp_path, m
     measure_masks(viewer)
     qtbot.waitUntil(lambda: "intensity_mean" in again.features, timeout=60_000)
     np.testing.assert_allclose(again.features["intensity_mean"][1:], table["intensity_mean"])
-    # Nothing of a result whose folder is gone is made up from what is shown.
+    # Labels that someone took into memory, and a part of them, are measured as they are shown.
+    shown = np.asarray(again.data[0] if again.multiscale else again.data).copy()
+    shown[:, :4, :6] = 77
+    changed = {"edited": shown, "cut": shown[:, :90, :80]}
+    for name, data in changed.items():
+        keywords = {"name": name, "metadata": again.metadata, "scale": again.scale}
+        edited = viewer.add_labels(data, **keywords, units=again.units)
+        measured = measurement(edited, viewer).table()
+        assert sorted(measured["index"]) == np.unique(data[data > 0]).tolist()
+        assert measured.set_index("index").loc[77, "area"] == 24
+    # Nothing of a result that is not there any more is made up, nor another's taken for it.
     (tmp_path / "slide_1 masks").rename(tmp_path / "moved")
-    with pytest.raises(ReadError, match="slide_1 masks holds no finished result"):
+    viewer.layers.selection.active = again
+    with pytest.raises(ReadError, match=r"no longer in .*slide_1 masks; open the"):
         measure_masks(viewer)
-    viewer.layers.remove(layer)
+    widget.set_parameters({"pred_iou_thresh": 0.2})
+    widget.run_large()
+    wait(widget)
+    assert LargeResult.open(tmp_path / "slide_1 masks").count >= count
+    viewer.layers.selection.active = again
+    with pytest.raises(ReadError, match="no longer in"):
+        measure_masks(viewer)
+    viewer.layers.clear()
     widget.measure_large.changed.emit(True)
     assert "no longer there" in widget._panel.status.value
 

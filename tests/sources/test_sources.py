@@ -474,8 +474,9 @@ def test_a_set_of_files_of_an_image_each(tmp_path: Path) -> None:
                 check_rows(plane, BYTES[number])
 
 
-def test_sizes_are_those_of_the_image_where_others_are_missing(tmp_path: Path) -> None:
-    write_set(tmp_path, BYTES)
+@pytest.mark.parametrize("name", ["field {n}", "{n}", "0{n}"])
+def test_sizes_are_those_of_the_image_where_others_are_missing(tmp_path: Path, name: str) -> None:
+    write_set(tmp_path, BYTES, name)
     (tmp_path / "a.ome.tif").unlink()
     with open_source(tmp_path / "b.ome.tif", image=0) as source:
         count = source.images

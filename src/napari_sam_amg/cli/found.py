@@ -93,10 +93,12 @@ class Found:
         """Pixels of each mask."""
         return self.masks.areas
 
-    def blocks(self) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]]:
-        """Yield where masks are (HxW), and all channels (HxWxC); here of the whole plane."""
+    def blocks(self) -> Iterator[tuple[int, npt.NDArray[np.bool_], npt.NDArray[Any]]]:
+        """Yield each channel's number, where masks are (HxW) and its pixels (HxW)."""
         inside = self.masks.to_labels() > 0
-        yield inside, self.channels.reshape(*inside.shape, -1)
+        channels = self.channels.reshape(*inside.shape, -1)
+        for number in range(channels.shape[2]):
+            yield number, inside, channels[..., number]
 
     @cached_property
     def measured(self) -> pd.DataFrame:

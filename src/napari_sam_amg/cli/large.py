@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,33 +75,36 @@ class FoundLarge:
     @property
     def table(self) -> pd.DataFrame:
         """Measurements in all channels, and what else is known of the masks."""
-        channels = self._channels()
+        from napari_sam_amg.sources.rows import lazily
+
+        channels = {name: lazily(plane, self.most) for name, plane in self._planes().items()}
         image: Any = channels
         if len(channels) == 1:
             (image,) = channels.values()
         return beside(self.masks.measure(image, pixel_size=self.sides), self.masks.table)
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
-        """Yield where masks are, and all channels, of a few rows at a time; see `Found`."""
+    def blocks(self) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[Any]]]:
+        """Yield the same as `Found.blocks`, of a few rows of one channel at a time."""
         from napari_sam_amg.large.source import Source as Pixels
-
-        channels = [Pixels(rows, name) for name, rows in self._channels().items()]
-        labels = self.masks.levels[0]
-        for top, bottom in itertools.pairwise(channels[0].bounds):
-            rows = slice(top, bottom)
-            inside = np.asarray(labels[rows]) > 0
-            pixels = [channel[rows].reshape(*inside.shape, -1) for channel in channels]
-            yield inside, np.concatenate(pixels, axis=2)
-
-    def _channels(self) -> dict[str, Any]:
-        """Return all channels of the plane, unread, by name; colours are one."""
         from napari_sam_amg.sources.rows import lazily
 
+        labels, before = self.masks.levels[0], 0
+        for name, plane in self._planes().items():
+            source = Pixels(lazily(plane, self.most), name)
+            for top, block in source.blocks():
+                inside = np.asarray(labels[top : top + len(block)]) > 0
+                channels = block.reshape(*inside.shape, -1)
+                for number in range(source.channels):
+                    yield before + number, inside, channels[..., number]
+            before += source.channels
+
+    def _planes(self) -> dict[str, Plane]:
+        """Return the plane of each channel, by name; colours are one."""
         source = self.plane.source
         if source.length("C") == 1:
-            return {"": lazily(self.plane, self.most)}
+            return {"": self.plane}
         return {
-            name: lazily(replace(self.plane, channel=number), self.most)
+            name: replace(self.plane, channel=number)
             for number, name in enumerate(source.channel_names)
         }
 

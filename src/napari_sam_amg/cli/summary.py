@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,24 +155,22 @@ def _values(found: Found | FoundLarge) -> dict[str, Any]:
     areas = found.areas
     total, median = int(areas.sum()), float(np.median(areas)) if len(areas) else float("nan")
     pixel = None if found.sides is None else found.sides[0] * found.sides[1]
-    totals = [_Totals(), _Totals()]  # outside, inside
-    for inside, channels in found.blocks():
-        for total_of, where in zip(totals, (~inside, inside), strict=True):
-            total_of.add(channels[where])
+    outside, within = _Totals(), _Totals()
+    for number, inside, pixels in found.blocks():
+        outside.add(number, pixels[~inside])
+        within.add(number, pixels[inside])
     values: dict[str, Any] = {
         "masks": len(areas),
         "area_total": total,
         "area_median": median,
         "area_total_um2": None if pixel is None else total * pixel,
         "area_median_um2": None if pixel is None else median * pixel,
-        "fraction_covered": totals[1].pixels / (totals[0].pixels + totals[1].pixels),
+        "fraction_covered": within.pixels / (within.pixels + outside.pixels),
     }
-    means = [total_of.means for total_of in totals]
-    for suffix, outside, within in zip(
-        ("",) if found.names is None else [f"-{name}" for name in found.names], *means, strict=True
-    ):
-        values[_INSIDE + suffix] = within
-        values[_OUTSIDE + suffix] = outside
+    names = ("",) if found.names is None else [f"-{name}" for name in found.names]
+    for number, suffix in enumerate(names):
+        values[_INSIDE + suffix] = within.mean(number)
+        values[_OUTSIDE + suffix] = outside.mean(number)
     return values
 
 
@@ -180,26 +179,18 @@ class _Totals:
 
     def __init__(self) -> None:
         self.pixels = 0
-        self._sums: list[float] = []
-        self._counts: list[int] = []
+        self._sums: defaultdict[int, float] = defaultdict(float)
+        self._counts: defaultdict[int, int] = defaultdict(int)
 
-    def add(self, values: npt.NDArray[Any]) -> None:
-        """Take some pixels, PxC; of each channel the finite values count."""
-        self.pixels += len(values)
-        channels = list(values.T)
+    def add(self, channel: int, values: npt.NDArray[Any]) -> None:
+        """Take some pixels of a channel, of which the finite ones count."""
+        self.pixels += len(values) if channel == 0 else 0
         if values.dtype.kind == "f":
-            channels = [channel[np.isfinite(channel)] for channel in channels]
-        sums = [float(channel.sum(dtype=np.float64)) for channel in channels]
-        counts = [channel.size for channel in channels]
-        self._sums = [a + b for a, b in zip(self._sums or [0.0] * len(sums), sums, strict=True)]
-        self._counts = [
-            a + b for a, b in zip(self._counts or [0] * len(sums), counts, strict=True)
-        ]
+            values = values[np.isfinite(values)]
+        self._sums[channel] += float(values.sum(dtype=np.float64))
+        self._counts[channel] += values.size
 
-    @property
-    def means(self) -> list[float]:
-        """The mean of each channel; NaN without a finite value."""
-        return [
-            total / count if count else float("nan")
-            for total, count in zip(self._sums, self._counts, strict=True)
-        ]
+    def mean(self, channel: int) -> float:
+        """Return the mean of a channel; NaN without a finite value."""
+        count = self._counts[channel]
+        return self._sums[channel] / count if count else float("nan")

@@ -1,4 +1,4 @@
-"""Values on their way from an accelerator, which works on meanwhile."""
+"""Values on their way to and from an accelerator, which works on meanwhile."""
 
 from __future__ import annotations
 
@@ -35,3 +35,12 @@ def arriving(values: torch.Tensor) -> Callable[[], torch.Tensor]:
         return host
 
     return wait
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Bring values to a device; to CUDA without waiting for what it still has to do.
+
+    CUDA has read them when this returns. MPS may not have, and reads what is then in their place
+    (https://github.com/pytorch/pytorch/issues/139550).
+    """
+    return values.to(device, non_blocking=device.type == "cuda")

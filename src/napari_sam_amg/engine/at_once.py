@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_sam_amg.engine.arriving import sent
 from napari_sam_amg.masks.ragged import offsets, portions
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from napari_sam_amg.engine.unpacked import Part
 
-_PIXELS_AT_ONCE = 1 << 21
-"""Whose places and weights are held at once, some 100 bytes each."""
+_PIXELS_AT_ONCE = 1 << 20
+"""Whose places and weights are held at once, some 170 bytes each."""
 
 
 def pays(device: torch.device) -> bool:
@@ -45,10 +46,19 @@ def cut_out(
     Returns
     -------
     list of Tensor
-        Views of one array.
+        Views of arrays that hold a few megabytes, or one window.
     """
-    if not len(masks):
-        return []
+    sizes = [(y.stop - y.start) * (x.stop - x.start) for y, x in sources]
+    return [
+        piece
+        for first, last in portions(offsets(sizes), _PIXELS_AT_ONCE)
+        for piece in _cut_out(logits, masks[first:last], sources[first:last])
+    ]
+
+
+def _cut_out(
+    logits: torch.Tensor, masks: npt.NDArray[np.int64], sources: Sequence[tuple[slice, slice]]
+) -> list[torch.Tensor]:
     ends = [(y.start, y.stop, x.start, x.stop) for y, x in sources]
     top, bottom, left, right = np.array(ends, dtype=np.int64).T
     sizes = (bottom - top) * (right - left)
@@ -75,8 +85,8 @@ def packed(parts: Sequence[Part]) -> npt.NDArray[np.uint8]:
         some = [parts[index] for index in members]
         sizes = np.array([_bytes(part) for part in some])
         portion = portions(offsets(8 * sizes), _PIXELS_AT_ONCE)
-        packed = torch.cat([_bits(some[first:last]) for first, last in portion]).cpu().numpy()
-        for index, piece in zip(members, np.split(packed, np.cumsum(sizes)[:-1]), strict=True):
+        bits = torch.cat([_bits(some[first:last]) for first, last in portion]).cpu().numpy()
+        for index, piece in zip(members, np.split(bits, np.cumsum(sizes)[:-1]), strict=True):
             found[index] = piece
     return np.concatenate(found)
 
@@ -88,6 +98,9 @@ def _bytes(part: Part) -> int:
 
 def _bits(parts: Sequence[Part]) -> torch.Tensor:
     """Pack the pixels of masks of one upsampler and threshold, uint8."""
+    if len(parts) == 1:  # the only one that may be large; alone it needs a fifth of the memory
+        pixels = parts[0].pixels().flatten()
+        return _as_bytes(torch.cat([pixels, pixels.new_zeros(-len(pixels) % 8)]))
     upsampler, threshold = parts[0].upsampler, parts[0].threshold
     logits = torch.cat([part.logits.flatten() for part in parts])
     left, top, right, bottom = np.array([part.window for part in parts], dtype=np.int64).T
@@ -114,9 +127,14 @@ def _bits(parts: Sequence[Part]) -> torch.Tensor:
         for line in (first + side[y] * stride for side in (upsampler.y.low, upsampler.y.high))
     )
     values = upsampler.blend(upper, lower, upsampler.y.weight_low[y], upsampler.y.weight_high[y])
-    hits = ((values > threshold) & there).view(-1, 8).to(torch.uint8)
-    places = _sent([128, 64, 32, 16, 8, 4, 2, 1], torch.uint8, logits.device)
-    return (hits * places).sum(1, dtype=torch.uint8)
+    return _as_bytes((values > threshold) & there)
+
+
+def _as_bytes(bits: torch.Tensor) -> torch.Tensor:
+    """Pack bits (bool, 8 P), as `numpy.packbits` does: uint8, P."""
+    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
+    eight = bits.view(-1, 8).to(torch.uint8) * sent(places, bits.device)
+    return eight.sum(1, dtype=torch.uint8)
 
 
 def _laid_out(
@@ -131,17 +149,12 @@ def _laid_out(
     columns : tuple of Tensor, int64, P
         The values of its stretch.
     """
-    table = _sent(np.stack([offsets(sizes)[:-1], *columns]), torch.int64, device)
+    table = sent(torch.from_numpy(np.stack([offsets(sizes)[:-1], *columns])), device)
     total = int(sizes.sum())
     each = torch.repeat_interleave(
         torch.arange(len(sizes), device=device),
-        _sent(sizes, torch.int64, device),
+        sent(torch.from_numpy(sizes), device),
         output_size=total,
     )
     start, *values = table[:, each].unbind()
     return torch.arange(total, device=device) - start, tuple(values)
-
-
-def _sent(values: npt.ArrayLike, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Bring values to a device without waiting."""
-    return torch.as_tensor(values, dtype=dtype).to(device, non_blocking=True)

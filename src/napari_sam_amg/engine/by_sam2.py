@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam_amg.engine.arriving import sent
 from napari_sam_amg.engine.decoded import Decoded
 
 if TYPE_CHECKING:
@@ -57,5 +58,5 @@ def decode_by_sam2(
     scores = scores[:count].float().cpu()
     passing = scores > floor if floor > 0 else torch.ones_like(scores, dtype=torch.bool)
     prompt, mask = passing.nonzero(as_tuple=True)
-    kept = (prompt * scores.shape[1] + mask).to(logits.device, non_blocking=True)
+    kept = sent(prompt * scores.shape[1] + mask, logits.device)
     return Decoded(logits.flatten(0, 1)[kept].float(), prompt, mask, scores)

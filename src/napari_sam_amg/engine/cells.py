@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam_amg.engine.arriving import sent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,7 +64,7 @@ class Line:
     def beside(self, device: torch.device) -> Line:
         """Return the same on another device."""
         parts = (self.count, self.first, self.low, self.high)
-        return Line(*(part.to(device, non_blocking=True) for part in parts))
+        return Line(*(sent(part, device) for part in parts))
 
 
 class Cells:
@@ -90,7 +92,7 @@ class Cells:
         self._float = torch.float32 if exact or self._device.type == "mps" else torch.float64
         # A cell has no pixel where the output is smaller than the input, or is not kept.
         there = (y.count > 0)[:, None] & (x.count > 0)
-        self._there = None if bool(there.all()) else there.to(self._device, non_blocking=True)
+        self._there = None if bool(there.all()) else sent(there, self._device)
 
     def measure(
         self, logits: torch.Tensor, cutoffs: Sequence[float]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_sam_amg.engine.ahead import Ahead
+from napari_sam_amg.engine.arriving import sent
 from napari_sam_amg.engine.by_sam2 import decode_by_sam2
 from napari_sam_amg.engine.decoded import Decoded, filled, joined
 from napari_sam_amg.engine.fitting import misfit
@@ -145,7 +146,7 @@ class Decoder:
         coordinates[:, 0] = coordinates[:, 0] / width
         coordinates[:, 1] = coordinates[:, 1] / height
         scaled: torch.Tensor = coordinates * self._model.image_size
-        return scaled.to(self._features.embedding.device, non_blocking=True)
+        return sent(scaled, self._features.embedding.device)
 
     def _in_groups(
         self,

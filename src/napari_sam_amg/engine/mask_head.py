@@ -79,7 +79,11 @@ class MaskHead:
         if form is not None:
             self._image1 = form.image @ self._weight1
             start1 = start1 + form.shift @ self._weight1
-        self._centred = start1.device.type != "cpu" if centred is None else centred
+        if centred is None:
+            centred = form is None and start1.device.type != "cpu"
+        elif centred and form is not None:
+            raise ValueError("the mean is not taken off weights for keys that are not formed")
+        self._centred = centred
         if self._centred:
             self._weight1, start1 = (
                 _centred(v, len(norm.weight)) for v in (self._weight1, start1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_sam_amg.engine.arriving import arriving
+from napari_sam_amg.engine.arriving import arriving, sent
 from napari_sam_amg.engine.decoded import Decoded, replaced
 from napari_sam_amg.engine.low_rank import ENOUGH, LowRankKeys
 from napari_sam_amg.engine.mask_head import MaskHead
@@ -168,7 +168,7 @@ class PromptsOnImage:
         # All masks of a prompt, so that a mask does not depend on which others pass.
         logits = self._logits(needed, hyper, keys)
         kept = passing[needed].flatten().nonzero()[:, 0]
-        return Decoded(logits.flatten(0, 1)[_sent(kept, logits)], prompt, mask, scores)
+        return Decoded(logits.flatten(0, 1)[sent(kept, logits.device)], prompt, mask, scores)
 
     def _steadiest(
         self, scores: torch.Tensor, hyper: torch.Tensor, keys: Keys
@@ -188,14 +188,14 @@ class PromptsOnImage:
             needed = self._passing(told).any(dim=1).nonzero()[:, 0]
             logits = self._logits(needed, pair, keys)
             chosen, final = self._decoder._dynamic_multimask_via_stability(
-                logits, choice[_sent(needed, choice)]
+                logits, choice[sent(needed, choice.device)]
             )
             told = told.amin(dim=1, keepdim=True)
             told[needed] = final.cpu()
             passing = self._passing(told)[:, 0]
             kept = passing[needed].nonzero()[:, 0]
             prompt = passing.nonzero()[:, 0]
-            found = chosen[:, 0][_sent(kept, chosen)]
+            found = chosen[:, 0][sent(kept, chosen.device)]
             return Decoded(found, prompt, torch.zeros_like(prompt), told)
 
         return finish
@@ -216,13 +216,8 @@ class PromptsOnImage:
             )
             for to, part in parts:
                 if len(part):
-                    at = _sent(part, keys)
+                    at = sent(part, keys.device)
                     self._head(keys[at], hyper[at], to)
         else:
             raise TypeError("keys that are not formed are for one prompt at a time")
         return logits
-
-
-def _sent(index: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
-    """Bring an index to another tensor's device, without waiting."""
-    return index.to(beside.device, non_blocking=True)

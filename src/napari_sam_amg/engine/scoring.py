@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from napari_sam_amg.engine import at_once
-from napari_sam_amg.engine.arriving import arriving
+from napari_sam_amg.engine.arriving import arriving, sent
 from napari_sam_amg.engine.cells import Cells
 from napari_sam_amg.engine.cells_cpu import CellsOnCpu
 from napari_sam_amg.engine.chunks import Candidate, Chunk
@@ -141,8 +141,7 @@ def _survivors(
     if floor > 0:
         passing = scores > np.float32(floor)
         if not passing.all():
-            chosen = torch.from_numpy(np.flatnonzero(passing))
-            chosen = chosen.to(decoded.logits.device, non_blocking=True)
+            chosen = sent(torch.from_numpy(np.flatnonzero(passing)), decoded.logits.device)
             return decoded.logits[chosen], prompt[passing], scores[passing]
     return decoded.logits, prompt, scores
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from napari_sam_amg.engine.arriving import sent
+
 Box = tuple[int, int, int, int]
 
 
@@ -38,7 +40,7 @@ class Axis:
     def beside(self, device: torch.device) -> Axis:
         """Return the same on another device."""
         parts = (self.low, self.high, self.weight_low, self.weight_high)
-        return Axis(*(part.to(device, non_blocking=True) for part in parts))
+        return Axis(*(sent(part, device) for part in parts))
 
     def part(self, start: int, stop: int) -> Axis:
         """Return some outputs, `start` to `stop - 1`."""

@@ -116,9 +116,9 @@ def label_image(
 ) -> LabelImage:
     """Draw masks into a label image, as `paint` does, where only the image is wanted.
 
-    Drawn one on the other, in a half to a fifth of the time.
+    Drawn one on the other, in a half to a fifth of the time unless their spans are known.
     """
-    if rule == "discard_overlaps":
+    if rule == "discard_overlaps" or store.has_spans:
         return paint(store, scores, rule).image
     image: LabelImage = np.zeros(store.shape, dtype=label_dtype(len(store)))
     for index in _bottom_to_top(store.areas, scores, rule).tolist():

@@ -161,10 +161,8 @@ class MaskStore:
         """Whether each mask has a pixel on the border of the image, bool N."""
         x0, y0, x1, y1 = self.boxes.T
         height, width = self.shape
-        touching: npt.NDArray[np.bool_] = (
-            (x0 == 0) | (y0 == 0) | (x1 == width - 1) | (y1 == height - 1)
-        )
-        return touching
+        at: npt.NDArray[np.bool_] = (x0 == 0) | (y0 == 0) | (x1 == width - 1) | (y1 == height - 1)
+        return at
 
     @property
     def spans(self) -> Spans:
@@ -172,6 +170,11 @@ class MaskStore:
         if self._spans is None:
             self._spans = Spans.of(self)
         return self._spans
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether `spans` have been found before."""
+        return self._spans is not None
 
     def prepare(self) -> None:
         """Find what `take` hands on, so that ever other parts are drawn and tabulated at once."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam_amg.errors import ImageError
+from napari_sam_amg.errors import ImageError, ReadError
 from napari_sam_amg.large.result import FOLDER, LargeResult
 from napari_sam_amg.plugin.choice import image_layers
 from napari_sam_amg.plugin.edited import labelled_masks_of_layer
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import napari.viewer
     import numpy.typing as npt
     from napari.layers import Image, Labels
+
+
+_OF_RUN = ("identity", "pixels", "date")
+"""What a result says of how, from what and when it was made."""
 
 
 def measurement(
@@ -46,7 +50,7 @@ def measurement(
         If the layer has several planes and no image has them too: there are no shapes of such
         objects to measure.
     ReadError
-        If the folder of a result is not where it was.
+        If a result is no longer in the folder that it is read from.
     """
     data = layer.data[0] if layer.multiscale else layer.data
     shape = tuple(data.shape)
@@ -66,12 +70,38 @@ def measurement(
             )
         return StackMeasurement(data, channels)
     sides = pixel_sides_um({"scale": layer.scale, "units": layer.units}, axes)
-    if FOLDER in layer.metadata:
-        return LargeMeasurement(LargeResult.open(layer.metadata[FOLDER]), channels, sides)
+    result = _in_folder(layer, data, [shape[axis] for axis in axes])
+    if result is not None:
+        return LargeMeasurement(result, channels, sides)
     ((_, labels, masks),) = labelled_masks_of_layer(
         data, {"name": layer.name, "metadata": layer.metadata}
     )
     return Measurement(labels, masks, channels, sides)
+
+
+def _in_folder(layer: Labels, data: Any, shape: list[int]) -> LargeResult | None:
+    """Return the result that a layer shows as it lies in a folder; None for any other layer.
+
+    Labels that someone took into memory may have been changed there, and a layer of another shape
+    is not the whole result: what they show counts.
+    """
+    provenance = layer.metadata.get(PROVENANCE, {})
+    if FOLDER not in layer.metadata or isinstance(data, np.ndarray):
+        return None
+    if shape != list(provenance.get("input", {}).get("shape", ()))[:2]:
+        return None
+    folder = layer.metadata[FOLDER]
+    try:
+        result = LargeResult.open(folder)
+    except ReadError:
+        result = None
+    known = {} if result is None else result.provenance
+    if result is None or any(known.get(key) != provenance.get(key) for key in _OF_RUN):
+        raise ReadError(
+            f"layer {layer.name!r}: its result is no longer in {folder}; open the result where it "
+            "lies now with File > Open, and measure that layer"
+        )
+    return result
 
 
 def _channels(

@@ -67,7 +67,7 @@ def _ome(tiff: tifffile.TiffFile, channels: int, number: int) -> Description:
 
     try:
         # Only what is said of this image is made a dictionary: of a set of a thousand images that
-        # takes a tenth of the time. tifffile has parsed it before, by the same parser.
+        # takes a tenth of the time. tifffile has parsed it so before, to find the images.
         root = ElementTree.fromstring(str(tiff.ome_metadata))  # noqa: S314
         images = [element for element in root if element.tag.rpartition("}")[2] == "Image"]
         series = tiff.series
