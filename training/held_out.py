@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from napari_sam_amg import AutomaticMaskGenerator
 
+log = logging.getLogger("held_out")
+
 FOLDS = 8
 SIZES = {(256, 256): "256x256", (360, 360): "360x360", (520, 696): "520x696"}
 """Heights and widths of fluorescence that have a kind of their own."""
@@ -127,7 +129,14 @@ def make_generator(arguments: argparse.Namespace) -> AutomaticMaskGenerator:
     """Load the model with its recommended parameters, but for those that are given."""
     from napari_sam_amg import AutomaticMaskGenerator
 
-    return AutomaticMaskGenerator(arguments.model, **arguments.parameters)
+    generator = AutomaticMaskGenerator(arguments.model, **arguments.parameters)
+    if not generator.info.recommended and not arguments.parameters:
+        log.warning(
+            "%s brings no recommended parameters: sam2's own are used, with a grid of points; "
+            "give others with --parameters, or put it in the package's place (export.py)",
+            arguments.model,
+        )
+    return generator
 
 
 def provenance(generator: AutomaticMaskGenerator, arguments: argparse.Namespace) -> dict[str, Any]:
