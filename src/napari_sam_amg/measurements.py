@@ -39,6 +39,10 @@ INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max", "intensity_st
 _PIXELS_AT_ONCE = 1 << 22
 
 
+COLOURS = ("red", "green", "blue")
+"""What follows an image's name where its colours are channels."""
+
+
 def measure(
     store: MaskStore,
     image: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -157,6 +158,37 @@ def test_what_lies_in_a_folder_is_measured(dock, wait, qtbot, stack, tmp_path, m
     viewer.layers.clear()
     widget.measure_large.changed.emit(True)
     assert "no longer there" in widget._panel.status.value
+
+
+def test_colours_are_read_once_and_measured_apart(dock, wait, stack, tmp_path) -> None:
+    colours = np.stack([stack[1] // 90, stack[1] // 100, stack[1] // 120], -1).astype(np.uint8)
+    read = []
+
+    def block(number):
+        read.append(number)
+        return colours[100 * number : 100 * number + 100]
+
+    parts = [
+        da.from_delayed(dask.delayed(block)(n), (min(100, 240 - 100 * n), 300, 3), np.uint8)
+        for n in range(3)
+    ]
+    widget = dock(da.concatenate(parts), name="slide", rgb=True)
+    widget.run_large()
+    wait(widget)
+    result = LargeResult.open(tmp_path / "slide masks")
+    (layer,) = (one for one in widget.viewer.layers if one.name == "slide masks")
+    what = measurement(layer, widget.viewer)
+    read.clear()
+    table = what.table()
+    assert len(table) == len(result) > 1
+    batches = len(list((result.path / "masks").glob("*.npz")))
+    assert len(read) <= 3 * batches
+    expected = result.masks().measure(
+        {f"slide {name}": colours[..., i] for i, name in enumerate(("red", "green", "blue"))}
+    )
+    for name in ("red", "green", "blue"):
+        column = f"intensity_mean-slide {name}"
+        np.testing.assert_allclose(table[column], expected[column])
 
 
 def _opened(folder):

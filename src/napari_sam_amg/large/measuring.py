@@ -11,12 +11,13 @@ from napari_sam_amg.errors import ImageError
 from napari_sam_amg.large.candidates import Candidates
 from napari_sam_amg.large.source import Source
 from napari_sam_amg.masks import MaskStore
-from napari_sam_amg.measurements import measure
+from napari_sam_amg.measurements import COLOURS, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 def measured(
@@ -63,7 +64,7 @@ def measured(
         ]
         store = MaskStore.from_windows((bottom - top, shape[1]), items)
         rows = {name: source[slice(top, bottom)] for name, source in sources.items()}
-        pixels = rows if isinstance(image, Mapping) else rows.get("")
+        pixels = _planes(rows) if isinstance(image, Mapping) else rows.get("")
         new = measure(store, pixels, pixel_size=pixel_size, unit=unit)
         new["label"] += first - 1
         new["centroid-0"] += top
@@ -74,3 +75,16 @@ def measured(
 
     tables = [table(first, found) for first, found in batches if len(found)]
     return pd.concat(tables or [table(1, Candidates.none(shape))], ignore_index=True)
+
+
+def _planes(rows: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return images' channels, HxW, by name; those of colours are three."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, pixels in rows.items():
+        if pixels.ndim == 2:
+            found[name] = pixels
+        elif pixels.shape[2] == 1:
+            found[name] = pixels[..., 0]
+        else:
+            found |= {f"{name} {colour}": pixels[..., i] for i, colour in enumerate(COLOURS)}
+    return found

@@ -144,7 +144,8 @@ class LargeResult:
         ----------
         image : array, HxW, HxWx1, HxWx3 or HxWx4, or mapping of names to arrays
             As for `steps_large`, in the image's own values; transparency is no channel. Of a
-            mapping each array is a channel. None measures shapes only.
+            mapping each array is a channel, or three: "a red", "a green" and "a blue" of
+            colours that are called "a". None measures shapes only.
         pixel_size, unit
             As for `Masks.measure`.
 

@@ -56,7 +56,7 @@ class LargeMeasurement:
     ----------
     result : LargeResult
     channels : dict
-        Planes, HxW, by the names of their layers; they may be lazy.
+        Planes, HxW or HxWx3, by the names of their layers; they may be lazy.
     pixel_size : (float, float) or None
         Height and width of a pixel in micrometres.
     """
@@ -67,8 +67,9 @@ class LargeMeasurement:
 
     def table(self) -> pd.DataFrame:
         """Return a row for each mask, ``index`` being its label."""
-        several = len(self.channels) > 1
-        image = self.channels if several else next(iter(self.channels.values()), None)
+        image: Any = self.channels
+        if len(image) < 2 and all(plane.ndim == 2 for plane in image.values()):
+            image = next(iter(image.values()), None)  # its columns need no name
         table = self.result.measure(image, pixel_size=self.pixel_size)
         return table.rename(columns={"label": "index"})
 

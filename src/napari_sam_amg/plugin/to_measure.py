@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_sam_amg.errors import ImageError, ReadError
 from napari_sam_amg.large.result import FOLDER, LargeResult
+from napari_sam_amg.measurements import COLOURS
 from napari_sam_amg.plugin.choice import image_layers
 from napari_sam_amg.plugin.edited import labelled_masks_of_layer
 from napari_sam_amg.plugin.layer_measurement import (
@@ -58,10 +59,16 @@ def measurement(
     flat = len(axes) <= 2
     if flat:
         axes = plane_axes(shape)
+    result = _in_folder(layer, data, [shape[axis] for axis in axes]) if flat else None
     channels: dict[str, Any] = {}
     for image in image_layers(viewer):
-        if PREVIEW not in image.metadata:
-            channels |= _channels(image, shape, axes, layer, flat=flat)
+        pixels = (
+            None if PREVIEW in image.metadata else _pixels(image, shape, axes, layer, flat=flat)
+        )
+        if pixels is not None:
+            # Of a result in a folder colours stay together: they are read once.
+            apart = image.rgb and result is None
+            channels |= _colours(image.name, pixels) if apart else {image.name: pixels}
     if not flat:
         if not channels:
             raise ImageError(
@@ -70,7 +77,6 @@ def measurement(
             )
         return StackMeasurement(data, channels)
     sides = pixel_sides_um({"scale": layer.scale, "units": layer.units}, axes)
-    result = _in_folder(layer, data, [shape[axis] for axis in axes])
     if result is not None:
         return LargeMeasurement(result, channels, sides)
     ((_, labels, masks),) = labelled_masks_of_layer(
@@ -104,10 +110,14 @@ def _in_folder(layer: Labels, data: Any, shape: list[int]) -> LargeResult | None
     return result
 
 
-def _channels(
+def _colours(name: str, pixels: Any) -> dict[str, Any]:
+    return {f"{name} {colour}": pixels[..., i] for i, colour in enumerate(COLOURS)}
+
+
+def _pixels(
     image: Image, shape: tuple[int, ...], axes: Sequence[int], layer: Labels, *, flat: bool
-) -> dict[str, Any]:
-    """Return the pixels of an image layer on which a Labels layer of `shape` lies, by name.
+) -> Any:
+    """Return the pixels of an image layer on which a Labels layer of `shape` lies; else None.
 
     Along axes that are not among `axes` it is a single place, left out if `flat`.
     """
@@ -121,22 +131,18 @@ def _channels(
         for axis, length in enumerate(sides):
             if axis not in axes and length > 1:
                 if recorded is None or len(recorded) != len(shape):
-                    return {}  # nothing says which of its planes
+                    return None  # nothing says which of its planes
                 offset[axis] = min(int(recorded[axis] or 0), length - 1)
         factors = image.downsample_factors[level] if image.multiscale else np.ones(len(shape))
         if not _in_place(image, axes, offset, np.asarray(factors, dtype=float), shape, layer):
-            return {}
-        pixels = data[
+            return None
+        return data[
             tuple(
                 slice(None) if axis in axes else at if flat else slice(at, at + 1)
                 for axis, at in enumerate(offset.tolist())
             )
         ]
-        if image.rgb:
-            colours = ("red", "green", "blue")
-            return {f"{image.name} {name}": pixels[..., i] for i, name in enumerate(colours)}
-        return {image.name: pixels}
-    return {}
+    return None
 
 
 def _in_place(
