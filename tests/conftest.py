@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 for folder in (HERE, HERE.parent / "benchmarks", HERE.parent / "training"):
     sys.path.insert(0, str(folder))
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all programs that
+# tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
