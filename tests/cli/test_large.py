@@ -111,7 +111,7 @@ def test_a_stack_has_a_result_for_each_plane_and_one_contrast(
     assert len(contrasts) == 1
 
 
-@pytest.mark.parametrize("form", ["stack", "channels", "colour", "float"])
+@pytest.mark.parametrize("form", ["stack", "channels", "colour", "colours", "float"])
 def test_the_summary_is_that_of_a_run_in_memory(
     form: str, field: np.ndarray, tmp_path: Path
 ) -> None:
@@ -123,6 +123,10 @@ def test_the_summary_is_that_of_a_run_in_memory(
         names = {"Channel": {"Name": ["DAPI", "GFP"]}}
         data = np.stack([field, field[::-1]])
         write_tiff(path, data, metadata={"axes": "CYX", **sizes, **names}, **words)
+    elif form == "colours":  # of two channels each
+        one = np.stack([field // 256, field // 300, field // 200], -1).astype(np.uint8)
+        metadata = {"axes": "CYXS", **sizes}
+        write_tiff(path, np.stack([one, one // 3]), metadata=metadata, photometric="rgb", ome=True)
     elif form == "colour":
         path = path.with_name("a.tif")
         colours = np.stack([field // 256, field // 300, field // 200], -1).astype(np.uint8)
@@ -132,13 +136,21 @@ def test_the_summary_is_that_of_a_run_in_memory(
         holed = field.astype(np.float32)
         holed[:9] = np.nan
         write_tiff(path, holed, rowsperstrip=70)
-    chosen = ["--summary", *(["--channel", "0"] if form == "channels" else [])]
+    chosen = [
+        "--summary",
+        "--measure",
+        *(["--channel", "0"] if form in ("channels", "colours") else []),
+    ]
     written = tmp_path / "out" / "summary.csv"
     assert main(command(tmp_path, *LARGE, *chosen)) == 0
     found = pd.read_csv(written)
     written.unlink()
+    (table, *_) = sorted((tmp_path / "out").glob("*.measurements.csv"))
+    columns = set(pd.read_csv(table)) | ({"z"} if form == "stack" else set())
     assert main(command(tmp_path, "--format", "labels", *LARGE[2:], *chosen)) == 0
     expected = pd.read_csv(written)
+    table = tmp_path / "out" / f"{path.stem}.measurements.csv"
+    assert columns == set(pd.read_csv(table))
     assert expected["masks"].min() > 1
     assert len(found) == (2 if form == "stack" else 1)
     assert ("intensity_mean_inside-GFP" in found) is (form == "channels")

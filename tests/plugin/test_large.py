@@ -153,7 +153,7 @@ def test_what_lies_in_a_folder_is_measured(dock, wait, qtbot, stack, tmp_path, m
     wait(widget)
     assert LargeResult.open(tmp_path / "slide_1 masks").count >= count
     viewer.layers.selection.active = again
-    with pytest.raises(ReadError, match="no longer in"):
+    with pytest.raises(ReadError, match="where another run's is now"):
         measure_masks(viewer)
     viewer.layers.clear()
     widget.measure_large.changed.emit(True)

@@ -14,6 +14,7 @@ from napari_sam_amg.cli.segment import Segmenter, describe
 from napari_sam_amg.cli.writers import Ledger
 from napari_sam_amg.errors import SamAmgError
 from napari_sam_amg.formats.limits import MAX_PIXELS
+from napari_sam_amg.measurements import COLOURS
 from napari_sam_amg.stack_contrast import shared_contrast
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ class FoundLarge:
     @property
     def areas(self) -> NDArray[np.int64]:
         """Pixels of each mask."""
-        areas: NDArray[np.int64] = self.masks.table["area"].to_numpy(np.int64)
-        return areas
+        return np.asarray(self.masks.table["area"], dtype=np.int64)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -81,22 +81,30 @@ class FoundLarge:
         image: Any = channels
         if len(channels) == 1:
             (image,) = channels.values()
-        return beside(self.masks.measure(image, pixel_size=self.sides), self.masks.table)
+        found = self.masks.measure(image, pixel_size=self.sides)
+        names = {
+            name: name.removesuffix(f" {colour}") + f"-{number}"  # as in other formats
+            for number, colour in enumerate(COLOURS)
+            for name in map(str, found)
+            if image is channels and name.endswith(f" {colour}")
+        }
+        return beside(found.rename(columns=names), self.masks.table)
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[Any]]]:
         """Yield the same as `Found.blocks`, of a few rows of one channel at a time."""
         from napari_sam_amg.large.source import Source as Pixels
         from napari_sam_amg.sources.rows import lazily
 
-        labels, before = self.masks.levels[0], 0
-        for name, plane in self._planes().items():
+        labels, planes = self.masks.levels[0], self._planes()
+        for channel, (name, plane) in enumerate(planes.items()):
             source = Pixels(lazily(plane, self.most), name)
             for top, block in source.blocks():
                 inside = np.asarray(labels[top : top + len(block)]) > 0
                 channels = block.reshape(*inside.shape, -1)
                 for number in range(source.channels):
-                    yield before + number, inside, channels[..., number]
-            before += source.channels
+                    # As the names are sorted: by colour, then by channel.
+                    yield number * len(planes) + channel, inside, channels[..., number]
+            del source, block, channels  # before more is read
 
     def _planes(self) -> dict[str, Plane]:
         """Return the plane of each channel, by name; colours are one."""

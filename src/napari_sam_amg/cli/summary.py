@@ -169,6 +169,8 @@ def _values(found: Found | FoundLarge) -> dict[str, Any]:
     }
     names = ("",) if found.names is None else [f"-{name}" for name in found.names]
     for number, suffix in enumerate(names):
+        if not within.has(number):
+            continue  # transparency
         values[_INSIDE + suffix] = within.mean(number)
         values[_OUTSIDE + suffix] = outside.mean(number)
     return values
@@ -189,6 +191,10 @@ class _Totals:
             values = values[np.isfinite(values)]
         self._sums[channel] += float(values.sum(dtype=np.float64))
         self._counts[channel] += values.size
+
+    def has(self, channel: int) -> bool:
+        """Return whether there were pixels of a channel, finite or not."""
+        return channel in self._counts
 
     def mean(self, channel: int) -> float:
         """Return the mean of a channel; NaN without a finite value."""

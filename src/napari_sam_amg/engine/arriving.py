@@ -38,9 +38,10 @@ def arriving(values: torch.Tensor) -> Callable[[], torch.Tensor]:
 
 
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Bring values to a device; to CUDA without waiting for what it still has to do.
+    """Bring values to a device; to CUDA without waiting where it can be helped.
 
-    CUDA has read them when this returns. MPS may not have, and reads what is then in their place
+    They lie in memory that is not pinned: of that CUDA has taken a copy when this returns. MPS may
+    not have, and reads what is then in their place
     (https://github.com/pytorch/pytorch/issues/139550).
     """
     return values.to(device, non_blocking=device.type == "cuda")

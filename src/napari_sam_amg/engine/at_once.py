@@ -1,6 +1,6 @@
-"""Parts of many masks on an accelerator at once, in a few dozen calls instead of as many for each.
+"""Parts of many masks on an accelerator at once, instead of a dozen calls for each.
 
-There a call takes longer than what it does to one mask.
+There a call takes longer than what it does to one mask: a few dozen serve a million pixels.
 """
 
 from __future__ import annotations

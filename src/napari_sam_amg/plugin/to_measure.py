@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 
-_OF_RUN = ("identity", "pixels", "date")
-"""What a result says of how, from what and when it was made."""
+_OF_RUN = ("identity", "pixels")
+"""What a result says of how and from what it was made."""
 
 
 def measurement(
@@ -89,7 +89,8 @@ def _in_folder(layer: Labels, data: Any, shape: list[int]) -> LargeResult | None
     """Return the result that a layer shows as it lies in a folder; None for any other layer.
 
     Labels that someone took into memory may have been changed there, and a layer of another shape
-    is not the whole result: what they show counts.
+    is not the whole result: what they show counts. Lazy labels of its shape are taken for the
+    result's own.
     """
     provenance = layer.metadata.get(PROVENANCE, {})
     if FOLDER not in layer.metadata or isinstance(data, np.ndarray):
@@ -100,12 +101,15 @@ def _in_folder(layer: Labels, data: Any, shape: list[int]) -> LargeResult | None
     try:
         result = LargeResult.open(folder)
     except ReadError:
-        result = None
-    known = {} if result is None else result.provenance
-    if result is None or any(known.get(key) != provenance.get(key) for key in _OF_RUN):
         raise ReadError(
             f"layer {layer.name!r}: its result is no longer in {folder}; open the result where it "
             "lies now with File > Open, and measure that layer"
+        ) from None
+    if any(result.provenance.get(key) != provenance.get(key) for key in _OF_RUN):
+        raise ReadError(
+            f"layer {layer.name!r}: its result is no longer in {folder}, where another run's is "
+            f"now, of {result.provenance.get('date')}; open that with File > Open, and measure "
+            "its layer"
         )
     return result
 
