@@ -75,7 +75,7 @@ class Found:
     @property
     def names(self) -> tuple[str, ...] | None:
         """Names of the channels; None if there is only one."""
-        return self.without_pixels().names
+        return channel_names(self.plane)
 
     @cached_property
     def channels(self) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam_amg.cli.found import beside, channel_names, place_of
+from napari_sam_amg.cli.found import beside
 from napari_sam_amg.cli.outputs import targets
 from napari_sam_amg.cli.plan import named
 from napari_sam_amg.cli.segment import Segmenter, describe
@@ -56,16 +56,6 @@ class FoundLarge:
     plane: Plane
     sides: tuple[float, float] | None
     most: int
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """Names of the channels; None if there is only one."""
-        return channel_names(self.plane)
-
-    @property
-    def place(self) -> dict[str, int]:
-        """Where the plane is along the axes that the image has several planes along."""
-        return place_of(self.plane)
 
     @property
     def areas(self) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam_amg.cli.existing import SUMMARY
+from napari_sam_amg.cli.found import channel_names, place_of
 from napari_sam_amg.errors import ParameterError, ReadError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Summary:
 
     def add(self, found: Found | FoundLarge) -> None:
         """Take the masks of a plane."""
-        key = _key(found.image.name, found.place)
+        key = _key(found.image.name, place_of(found.plane))
         # When it could not be opened, the image had no planes.
         if key[1:] != ("", ""):
             self._rows.pop((found.image.name, "", ""), None)
@@ -167,8 +168,9 @@ def _values(found: Found | FoundLarge) -> dict[str, Any]:
         "area_median_um2": None if pixel is None else median * pixel,
         "fraction_covered": within.pixels / (within.pixels + outside.pixels),
     }
-    names = ("",) if found.names is None else [f"-{name}" for name in found.names]
-    for number, suffix in enumerate(names):
+    names = channel_names(found.plane)
+    suffixes = ("",) if names is None else [f"-{name}" for name in names]
+    for number, suffix in enumerate(suffixes):
         if not within.has(number):
             continue  # transparency
         values[_INSIDE + suffix] = within.mean(number)
